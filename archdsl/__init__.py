@@ -1,0 +1,18 @@
+"""archdsl: describe a neural architecture in one small file, check it, build it, search it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+_API = ("Spec", "build", "load", "parse")
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: `import archdsl` alone stays quick and needs neither torch nor the parser.
+    if name in _API:
+        from archdsl import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'archdsl' has no attribute '{name}'")

@@ -1,0 +1,142 @@
+"""Whether a graph is causal along its time axis, what looks ahead if not, and whether it can be decoded step by step (evaluation mode)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from archdsl.compiler.flow import FIXED, Flow, Flows, LookAhead, Place
+from archdsl.diagnostics import Diagnostic
+from archdsl.graph.ir import Axis, Graph, Node, Value
+from archdsl.graph.sizes import Poly
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One look-ahead: the node, why it looks ahead, and the occurrences through which it is reached (outermost first)."""
+
+    node: Node
+    reason: str
+    path: tuple[str, ...]
+
+    def diagnostic(self, title: str = "this model is not causal") -> Diagnostic:
+        """The finding as a problem at the place where the op was written."""
+        origin = self.node.origin
+        where = ".".join(self.path)
+        return Diagnostic(
+            "AD0701",
+            title,
+            origin.span,
+            f"`{self.node.op}` {self.reason}",
+            origin.via,
+            f"Reached as {where}. A causal op gives at each position a result of that position and earlier ones.",
+            _HINTS.get(self.node.op, "Use a causal form of it, or drop the contract."),
+        )
+
+
+_HINTS = {
+    "attend": "Write `attend(q, k, v, causal=true)`.",
+    "conv": "Use `causal_conv`, which pads on the left only.",
+    "conv1d": "Use `causal_conv`, which pads on the left only.",
+}
+
+
+@dataclass(eq=False)
+class Report:
+    """causal: no look-ahead along `axis`. axis: the size of the time axis as text, None if no output follows an input's axis.
+
+    decodable: causal, and the axis has a symbolic size, so that new positions can be fed one at a time; else `why_not` says why not.
+    decoded: the root inputs that bring new positions.
+    """
+
+    causal: bool
+    axis: str | None
+    lookaheads: list[Finding] = field(default_factory=list)
+    decodable: bool = False
+    why_not: str = ""
+    decoded: list[Value] = field(default_factory=list)
+    flow: Flow | None = None
+    size: Poly | None = None
+
+    def diagnostics(self, graph: Graph) -> list[Diagnostic]:
+        """One problem per look-ahead, for `expect causal`."""
+        if self.axis is None:
+            text = "no axis of an input reaches the output, so there is no time axis to be causal along"
+            return [Diagnostic("AD0701", "this model is not causal", graph.root.span, text)]
+        return [f.diagnostic() for f in self.lookaheads]
+
+
+def causality(graph: Graph) -> Report:
+    """Judges a graph along the axis that its input and all its outputs share (a symbolic size is preferred, a ragged one first)."""
+    for axis in _candidates(graph):
+        flows = Flows(axis.size)
+        places = tuple(_place(v, axis) for v in graph.root.all_inputs)
+        flow = flows.of(graph.root, places)
+        if all(p.axes for p in flow.outputs):
+            return _judge(graph, axis, flow)
+    return Report(False, None, why_not="no axis of an input reaches every output")
+
+
+def _judge(graph: Graph, axis: Axis, flow: Flow) -> Report:
+    findings = _findings(flow)
+    decoded = [v for v in graph.root.inputs if flow.place(v).moving]
+    report = Report(not findings, str(axis.size), findings, decoded=decoded, flow=flow)
+    if findings:
+        report.why_not = f"`{findings[0].node.op}` {findings[0].reason}"
+    elif not isinstance(axis.size, Poly) or axis.size.name is None:
+        report.why_not = f"the time axis has the fixed size {axis.size}"
+    else:
+        report.decodable, report.size = True, axis.size
+    return report
+
+
+def _candidates(graph: Graph) -> list[Axis]:
+    """Axes of inputs that may be time, best first."""
+    ranked: list[tuple[int, int, Axis]] = []
+    for value in graph.root.inputs:
+        for i, axis in enumerate(value.type.axes):
+            features = value.type.kind != "int" and i == value.type.rank - 1
+            symbolic = isinstance(axis.size, Poly)
+            if axis.ragged is None and not symbolic and features:
+                continue
+            rank = 0 if axis.ragged is not None else 1 if symbolic else 2
+            ranked.append((rank, len(ranked), axis))
+    return [axis for _, _, axis in sorted(ranked, key=lambda r: r[:2])]
+
+
+def _place(value: Value, axis: Axis) -> Place:
+    """Where an input has the time axis: the axis itself, or one of the same symbolic size."""
+    same = [
+        i - value.type.rank
+        for i, a in enumerate(value.type.axes)
+        if a.identity == axis.identity or (isinstance(a.size, Poly) and a.size == axis.size)
+    ]
+    return Place(True, tuple(same)) if same else FIXED
+
+
+def _findings(flow: Flow) -> list[Finding]:
+    """Every look-ahead once, with the path of its first occurrence."""
+    found: dict[tuple[int, int, int, str], Finding] = {}
+    seen: set[int] = set()
+
+    def visit(flow: Flow, path: tuple[str, ...]) -> None:
+        if id(flow) in seen:
+            return
+        seen.add(id(flow))
+        for item in flow.lookaheads:
+            span = item.node.origin.span
+            key = (id(span.source), span.start, span.end, item.reason)
+            found.setdefault(key, _finding(item, path))
+        for node in flow.region.nodes:
+            for child in flow.children.get(id(node), []):
+                if child is not None:
+                    visit(child, (*path, node.occurrence))
+
+    visit(flow, ())
+    return list(found.values())
+
+
+def _finding(item: LookAhead, path: tuple[str, ...]) -> Finding:
+    return Finding(item.node, item.reason, (*path, item.node.occurrence))
+
+
+__all__ = ["Finding", "Report", "causality"]

@@ -1,0 +1,113 @@
+"""How structural nodes feed the regions below them: one place that knows the order of their inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from archdsl.graph.ir import Instance, Node, Region, Value
+
+CALLS = frozenset({"call", "repeat", "loop", "route", "skip", "train", "scan", "cell"})
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One region below a node. `inputs` follows region.all_inputs (None: made by the node itself, as a loop's index); `path` names it."""
+
+    region: Region
+    inputs: list[Value | None]
+    borrowed: list[Instance]
+    path: str
+
+
+def feeds(node: Node) -> list[Feed]:
+    """The regions a structural node runs, with what each receives; [] for a primitive."""
+    if node.op not in CALLS or node.instance is None:
+        return []
+    return list(_FEEDS[node.op](node, node.instance))
+
+
+def _call(node: Node, instance: Instance) -> Iterator[Feed]:
+    assert instance.region is not None
+    yield Feed(instance.region, list(node.inputs), node.borrowed, node.occurrence)
+
+
+def _repeat(node: Node, instance: Instance) -> Iterator[Feed]:
+    for i, region in enumerate(instance.rounds or []):
+        yield Feed(region, list(node.inputs), node.borrowed, f"{node.occurrence}.{i}")
+
+
+def _loop(node: Node, instance: Instance) -> Iterator[Feed]:
+    assert instance.region is not None
+    index: list[Value | None] = [None] if node.attrs.get("index") else []
+    yield Feed(instance.region, index + list(node.inputs), node.borrowed, node.occurrence)
+
+
+def _route(node: Node, instance: Instance) -> Iterator[Feed]:
+    for i, region in enumerate(instance.rounds or []):
+        yield Feed(region, [node.inputs[0], *node.inputs[2:]], node.borrowed, f"{node.occurrence}.{i}")
+
+
+def _skip(node: Node, instance: Instance) -> Iterator[Feed]:
+    assert instance.region is not None
+    yield Feed(instance.region, [node.inputs[0], *node.inputs[2:]], node.borrowed, node.occurrence)
+
+
+def _train(node: Node, instance: Instance) -> Iterator[Feed]:
+    assert instance.region is not None
+    training, otherwise = instance.region, node.attrs.get("otherwise")
+    count, split = len(training.inputs), len(training.inputs) + node.attrs.get("split", len(training.captures))
+    cut = node.attrs.get("split_borrowed", len(training.borrowed))
+    yield Feed(training, list(node.inputs[:split]), node.borrowed[:cut], node.occurrence)
+    if otherwise is not None and otherwise.region is not None:
+        inputs = [*node.inputs[:count], *node.inputs[split:]]
+        yield Feed(otherwise.region, inputs, node.borrowed[cut:], otherwise.name)
+
+
+def _scan(node: Node, instance: Instance) -> Iterator[Feed]:
+    """Inputs and captures; the initial states given by the caller are not among them."""
+    assert instance.region is not None
+    count = len(instance.region.all_inputs)
+    yield Feed(instance.region, list(node.inputs[:count]), handed(node), node.occurrence)
+
+
+def _cell(node: Node, instance: Instance) -> Iterator[Feed]:
+    """Inputs, captures, then states (written in the node as inputs, states, captures)."""
+    region = instance.region
+    assert region is not None
+    count, states = len(region.inputs), len(region.states)
+    given = node.inputs
+    yield Feed(region, [*given[:count], *given[count + states :], *given[count : count + states]], handed(node), node.occurrence)
+
+
+_FEEDS = {
+    "call": _call,
+    "repeat": _repeat,
+    "loop": _loop,
+    "route": _route,
+    "skip": _skip,
+    "train": _train,
+    "scan": _scan,
+    "cell": _cell,
+}
+
+
+def handed(node: Node) -> list[Instance]:
+    """The borrowed instances to hand on to the region: without the node's own instance, which may itself be borrowed."""
+    region = node.instance.region if node.instance is not None else None
+    extra = len(node.borrowed) - len(region.borrowed) if region is not None else 0
+    return node.borrowed[extra:] if extra == 1 and node.borrowed[0] is node.instance else node.borrowed
+
+
+def carried(node: Node) -> int:
+    """How many leading inputs a repeat or loop hands from round to round."""
+    return int(node.attrs.get("carried", len(node.outputs)))
+
+
+def cell_outputs(region: Region) -> list[Value]:
+    """What one step of a scan gives: the yields, then the new states that are not among them."""
+    found = list(region.outputs)
+    for state in region.states:
+        if state.after is not None and all(state.after is not v for v in found):
+            found.append(state.after)
+    return found

@@ -1,0 +1,52 @@
+"""What repeats, loops and scans need beside plain Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+
+class Weights(nn.Module):
+    """Named tensors without code of their own; those listed in `buffers` are not trained."""
+
+    def __init__(self, buffers: tuple[str, ...] = (), **tensors: Tensor):
+        super().__init__()
+        for name, tensor in tensors.items():
+            if name in buffers:
+                self.register_buffer(name, tensor)
+            else:
+                self.register_parameter(name, nn.Parameter(tensor))
+
+
+def recomputed(module: nn.Module, *args: Any, **named: Any) -> Any:
+    """module(*args); while training its inner values are computed again for the backward pass instead of being kept."""
+    if module.training and torch.is_grad_enabled():
+        return checkpoint(module, *args, use_reentrant=False, **named)
+    return module(*args, **named)
+
+
+def advanced(old: Tensor, new: Tensor, time: int, lengths: Tensor | None) -> Tensor:
+    """The state after step `time`: the new one, except in sequences that have already ended."""
+    if lengths is None:
+        return new
+    running = (time < lengths).view(-1, *[1] * (new.dim() - 1))
+    return torch.where(running, new, old)
+
+
+def halting_share(logit: Tensor, left: Tensor, threshold: float, last: bool) -> Tensor:
+    """How much of each position's remaining probability `left` goes to this round: all of it where it stops (Graves, 2016)."""
+    share = torch.sigmoid(logit)
+    if last:
+        return left
+    return torch.where(left - share <= 1 - threshold, left, share)
+
+
+def clear_aux(model: nn.Module) -> None:
+    """Forgets the side losses of the previous forward pass."""
+    for module in model.modules():
+        if isinstance(getattr(module, "aux", None), dict):
+            module.aux.clear()

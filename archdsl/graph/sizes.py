@@ -1,0 +1,419 @@
+"""Symbolic sizes: exact arithmetic, what is known about them, and the three-valued decisions shape checking rests on.
+
+A size is an int, or a `Poly` over symbols that stand for whole numbers >= 1. `Facts` holds what `where` clauses state. Each question is
+answered True (proved), False (refuted) or None (open: the caller assumes it and the emitted code asserts it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from math import gcd, lcm
+from typing import Any
+
+from archdsl.graph.polynomial import Function, Monomial, Number, Poly, Size, SizeTooLarge, evaluate, function, make, numerator, source, symbol, whole
+
+__all__ = [
+    "Facts", "Poly", "Size", "SizeTooLarge", "ceildiv", "decide_compare", "decide_divides", "decide_equal", "evaluate", "floordiv", "mod",
+    "size_max", "size_min", "source", "substitute", "symbol",
+]  # fmt: skip
+
+
+class Facts:
+    """What is known about sizes beyond being whole numbers >= 1. Grows by `divisible`, `equal`, `less_equal`; `copy` to branch."""
+
+    def __init__(self) -> None:
+        self._said: list[tuple[str, Any, Any]] = []
+        self._replace: dict[str, Size] = {}
+        self._zero: list[Poly] = []  # equations that give no substitution
+        self._divisors: dict[Monomial, int] = {}
+        self._whole: list[Poly] = []  # sums known to be whole
+        self._nonnegative: list[Poly] = []
+
+    def copy(self) -> Facts:
+        """An independent copy."""
+        other = Facts()
+        other._said = list(self._said)
+        other._replace = dict(self._replace)
+        other._zero = list(self._zero)
+        other._divisors = dict(self._divisors)
+        other._whole = list(self._whole)
+        other._nonnegative = list(self._nonnegative)
+        return other
+
+    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+        """The facts as people write them: `H % 8 == 0`, `T == 2*S`, `T <= 512`."""
+        text = {"divisible": "{} % {} == 0", "equal": "{} == {}", "less_equal": "{} <= {}"}
+        for kind, a, b in self._said:
+            yield text[kind].format(f"({a})" if kind == "divisible" and isinstance(a, Poly) and len(a.terms) > 1 else a, b)
+
+    # ---- stating ----
+
+    def divisible(self, size: Size, by: Size) -> None:
+        """States that `by` divides `size`."""
+        if isinstance(size, Poly) and self._note("divisible", size, by):
+            self._add_whole(self.reduce(size) / self.reduce(by))
+
+    def equal(self, a: Size, b: Size) -> None:
+        """States that two sizes are equal. A contradiction (3 == 4) states nothing."""
+        if a == b or not self._note("equal", a, b):
+            return
+        difference = self.reduce(a) - self.reduce(b)
+        if not isinstance(difference, Poly):
+            return
+        name = _solvable(difference, prefer=(a, b))
+        if name is None:
+            self._zero.append(difference)
+            return
+        monomial: Monomial = ((name, 1),)
+        value = make({m: -Fraction(c) / difference.terms[monomial] for m, c in difference.terms.items() if m != monomial})
+        self._replace = {k: substitute(v, {name: value}) for k, v in self._replace.items()}
+        self._replace[name] = value
+        divisors, sums, zero, nonnegative = self._divisors, self._whole, self._zero, self._nonnegative
+        self._divisors, self._whole, self._zero, self._nonnegative = {}, [], [], []
+        for m, k in divisors.items():
+            self._add_whole(self.reduce(make({m: Fraction(1, k)})))
+        for p in [*sums, value]:
+            self._add_whole(self.reduce(p))
+        self._zero = [r for r in map(self.reduce, zero) if isinstance(r, Poly)]
+        self._nonnegative = [r for r in map(self.reduce, [*nonnegative, value - 1]) if isinstance(r, Poly)]
+
+    def less_equal(self, a: Size, b: Size) -> None:
+        """States that a <= b."""
+        difference = self.reduce(b) - self.reduce(a)
+        if isinstance(difference, Poly) and self._note("less_equal", a, b):
+            self._nonnegative.append(difference)
+
+    def _note(self, kind: str, a: Any, b: Any) -> bool:
+        if (kind, a, b) in self._said:
+            return False
+        self._said.append((kind, a, b))
+        return True
+
+    def _add_whole(self, size: Any) -> None:
+        if not isinstance(size, Poly):
+            return
+        if len(size.terms) == 1:
+            ((monomial, c),) = size.terms.items()
+            if all(isinstance(a, str) for a, _ in monomial):
+                self._divisors[monomial] = lcm(self._divisors.get(monomial, 1), c.denominator)
+                return
+        self._whole.append(size)
+
+    # ---- asking ----
+
+    def reduce(self, size: Any) -> Any:
+        """The size with every known equation used."""
+        return substitute(size, self._replace) if self._replace and isinstance(size, Poly) else size
+
+    def divides(self, size: Size, k: int) -> bool:
+        """True if k is known to divide size."""
+        if isinstance(size, int):
+            return size % k == 0
+        return self.whole(self.reduce(size) / k)
+
+    def whole(self, size: Any) -> bool:
+        """True if a size is known to be a whole number for every value of its symbols."""
+        if not isinstance(size, Poly):
+            return whole(size).denominator == 1
+        rest = self.fractional(size)
+        return not isinstance(rest, Poly) and Fraction(rest).denominator == 1
+
+    def fractional(self, size: Any) -> Any:
+        """What is left of a size after taking away parts known to be whole (the constant is kept)."""
+        rest = _drop_whole(size, self)
+        for known in self._whole:
+            if not isinstance(rest, Poly):
+                break
+            monomial = next((m for m in known.terms if m and m in rest.terms), None)
+            if monomial is None:
+                continue
+            ratio = Fraction(rest.terms[monomial]) / known.terms[monomial]
+            if ratio.denominator == 1:
+                rest = _drop_whole(rest - known * ratio, self)
+        return rest
+
+    def divisor(self, monomial: Monomial) -> int:
+        """A number known to divide a product of sizes; 0 if the product itself may not be whole."""
+        result = 1
+        for atom, power in monomial:
+            if isinstance(atom, str):
+                result *= self._divisors.get(((atom, 1),), 1) ** power
+            elif not _atom_whole(atom, self):
+                return 0
+        for known, k in self._divisors.items():
+            if len(known) > 1 and all(dict(monomial).get(a, 0) >= p for a, p in known):
+                result = lcm(result, k)
+        return result
+
+    def least(self, name: str) -> int:
+        """A lower bound of a symbol: 1, or what is known to divide it."""
+        return self._divisors.get(((name, 1),), 1)
+
+
+NOTHING = Facts()
+
+
+def floordiv(a: Size, b: Size, facts: Facts = NOTHING) -> Size:
+    """a // b (towards minus infinity). Parts known to be multiples of b are taken out: floor((2*T + 1)/2) = T."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    a, b = facts.reduce(a), facts.reduce(b)
+    if not isinstance(b, int):
+        quotient: Any = a / b
+        return quotient if facts.whole(quotient) else function("floor", (a, b))
+    if b < 0:
+        a, b = -a, -b
+    value: Any = a / b if isinstance(a, Poly) else Fraction(a, b)
+    rest = facts.fractional(value)
+    taken = value - rest
+    if not isinstance(rest, Poly):
+        return taken + Fraction(rest).__floor__()
+    return taken + _floor_of(rest, facts)
+
+
+def ceildiv(a: Size, b: Size, facts: Facts = NOTHING) -> Size:
+    """a / b rounded up."""
+    return -floordiv(-a, b, facts) if isinstance(a, int) or not isinstance(b, int) or not facts.whole(a) else floordiv(a + (b - 1), b, facts)
+
+
+def mod(a: Size, b: Size, facts: Facts = NOTHING) -> Size:
+    """The remainder a - b * (a // b)."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a % b
+    return facts.reduce(a) - facts.reduce(b) * floordiv(a, b, facts)
+
+
+def size_max(*sizes: Size, facts: Facts = NOTHING) -> Size:
+    """The largest of several sizes, dropping those another is known to reach."""
+    return _extreme("max", ">=", sizes, facts)
+
+
+def size_min(*sizes: Size, facts: Facts = NOTHING) -> Size:
+    """The smallest of several sizes, dropping those another is known to stay below."""
+    return _extreme("min", "<=", sizes, facts)
+
+
+def substitute(size: Any, values: Mapping[str, Any]) -> Any:
+    """The size with sizes put for symbols."""
+    if not isinstance(size, Poly) or not values or not (size.symbols() & values.keys()):
+        return size
+    total: Any = 0
+    for monomial, coefficient in size.terms.items():
+        term: Any = coefficient
+        for atom, power in monomial:
+            base = values.get(atom) if isinstance(atom, str) else _substitute_function(atom, values)
+            if base is None:
+                base = symbol(atom)  # type: ignore[arg-type]
+            term = term * base**power
+        total = total + term
+    return whole(total)
+
+
+def decide_equal(a: Size, b: Size, facts: Facts = NOTHING) -> bool | None:
+    """True: equal for all values. False: never, or only by accident (two sizes of different names). None: for some values."""
+    if a is b or a == b:
+        return True
+    if isinstance(a, int) and isinstance(b, int):
+        return False
+    difference: Any = facts.reduce(a) - facts.reduce(b)
+    if not isinstance(difference, Poly):
+        return difference == 0
+    for zero in facts._zero:
+        monomial = next(iter(zero.terms))
+        if difference - zero * (Fraction(difference.terms.get(monomial, 0)) / zero.terms[monomial]) == 0:
+            return True
+    low, high = _bounds(difference, facts)
+    if (low is not None and low > 0) or (high is not None and high < 0):
+        return False
+    checks = [evaluate(difference, point) == 0 for point in _points(difference.symbols(), facts)]
+    return None if any(checks) or not checks else False
+
+
+def decide_divides(size: Size, by: Size, facts: Facts = NOTHING) -> tuple[bool | None, Size]:
+    """Whether `by` divides `size`, and the quotient (exact when it does; rounded down when refuted)."""
+    if by == 0:
+        return False, size
+    if isinstance(size, int) and isinstance(by, int):
+        return size % by == 0, size // by
+    size, by = facts.reduce(size), facts.reduce(by)
+    quotient: Any = whole(Fraction(size, by)) if isinstance(size, int) and isinstance(by, int) else size / by
+    if facts.whole(quotient):
+        return True, quotient
+    symbols = quotient.symbols() if isinstance(quotient, Poly) else set()
+    checks = [Fraction(evaluate(quotient, point)).denominator == 1 for point in _points(symbols, facts)]
+    if checks and not any(checks):
+        return False, floordiv(size, by, facts)
+    return None, quotient
+
+
+def decide_compare(op: str, a: Size, b: Size, facts: Facts = NOTHING) -> bool | None:
+    """a < b, a <= b, a > b or a >= b, from the signs of symbols and the facts."""
+    if op in (">", ">="):
+        return decide_compare("<" if op == ">" else "<=", b, a, facts)
+    difference: Any = facts.reduce(b) - facts.reduce(a)
+    low, high = _bounds(difference, facts)
+    if low is not None and (low > 0 or (op == "<=" and low == 0)):
+        return True
+    if high is not None and (high < 0 or (op == "<" and high == 0)):
+        return False
+    return None
+
+
+# ---- inside ---------------------------------------------------------------------------------------------------------------------
+
+
+def _solvable(difference: Poly, prefer: tuple[Any, ...]) -> str | None:
+    """A symbol that stands alone in one linear term, so that the equation gives its value. A plain side is preferred."""
+    alone = [m[0][0] for m in difference.terms if len(m) == 1 and m[0][1] == 1 and isinstance(m[0][0], str)]
+
+    def elsewhere(name: str) -> bool:
+        others = make({m: c for m, c in difference.terms.items() if m != ((name, 1),)})
+        return isinstance(others, Poly) and name in others.symbols()
+
+    usable = sorted(str(n) for n in alone if not elsewhere(str(n)))
+    plain = [p.name for p in prefer if isinstance(p, Poly) and p.name in usable]
+    if plain:
+        return plain[0]
+    by_factor = sorted(usable, key=lambda n: (Fraction(1) / abs(difference.terms[((n, 1),)])).denominator)
+    return by_factor[0] if by_factor else None
+
+
+def _atom_whole(atom: Function, facts: Facts) -> bool:
+    return atom.kind == "floor" or (atom.kind in ("max", "min") and all(facts.whole(a) for a in atom.args))
+
+
+def _drop_whole(size: Any, facts: Facts) -> Any:
+    """Takes the whole multiples out of each term: 3*T/2 leaves T/2; with 2 | T it leaves nothing."""
+    if not isinstance(size, Poly):
+        return size
+    terms: dict[Monomial, Number] = {}
+    for monomial, c in size.terms.items():
+        divisor = facts.divisor(monomial) if monomial else 0
+        terms[monomial] = c if divisor == 0 else Fraction(c * divisor - (c * divisor).__floor__(), divisor)
+    return make(terms)
+
+
+def _floor_of(rest: Poly, facts: Facts) -> Any:
+    """floor of a sum in canonical form: the constant between 0 and 1, nested floors by whole numbers merged."""
+    constant = Fraction(rest.constant)
+    lowest = constant.__floor__()
+    body = rest - constant
+    top, bottom = numerator(body)
+    if all(m == () or facts.divisor(m) for m in top.terms):  # whole above: the constant counts in whole steps of 1/bottom
+        top = top + ((constant - lowest) * bottom).__floor__()
+    else:
+        top, bottom = numerator(rest - lowest)
+    if len(top.terms) == 1:
+        ((monomial, c),) = top.terms.items()
+        atom = monomial[0][0]
+        if c == 1 and len(monomial) == 1 and monomial[0][1] == 1 and isinstance(atom, Function) and atom.kind == "floor":
+            inner, k = atom.args
+            if isinstance(k, int):
+                return lowest + floordiv(inner, k * bottom, facts)
+    return lowest + function("floor", (top, bottom))
+
+
+def _substitute_function(atom: Function, values: Mapping[str, Any]) -> Any:
+    args = [substitute(a, values) for a in atom.args]
+    if atom.kind == "floor":
+        return floordiv(args[0], args[1])
+    if atom.kind == "quotient":
+        return whole(Fraction(args[0])) / args[1] if isinstance(args[0], int) else args[0] / args[1]
+    return _extreme(atom.kind, ">=" if atom.kind == "max" else "<=", args, NOTHING)
+
+
+def _extreme(kind: str, op: str, sizes: Iterable[Size], facts: Facts) -> Size:
+    flat: list[Any] = []
+    for size in sizes:
+        reduced = facts.reduce(size)
+        atom = next(reduced.atoms()) if isinstance(reduced, Poly) and len(reduced.terms) == 1 else None
+        if isinstance(atom, Function) and atom.kind == kind and reduced == function(kind, atom.args):
+            flat.extend(atom.args)
+        else:
+            flat.append(reduced)
+    kept: list[Any] = []
+    for size in flat:
+        if any(decide_compare(op, other, size, facts) for other in kept):
+            continue
+        kept = [other for other in kept if not decide_compare(op, size, other, facts)]
+        kept.append(size)
+    return kept[0] if len(kept) == 1 else function(kind, tuple(sorted(kept, key=str)))
+
+
+def _atom_least(atom: Any, facts: Facts) -> Any:
+    """A lower bound of an atom, or None."""
+    if isinstance(atom, str):
+        return facts.least(atom)
+    lows = [_bounds(a, facts)[0] for a in atom.args]
+    if atom.kind == "max":
+        known = [low for low in lows if low is not None]
+        return max(known) if known else None
+    if atom.kind == "min":
+        return None if None in lows else min(lows)
+    bottom = atom.args[1]
+    if lows[0] is None or lows[0] < 0:
+        return Fraction(lows[0] // bottom) if lows[0] is not None and isinstance(bottom, int) else None
+    return lows[0] // bottom if isinstance(bottom, int) and atom.kind == "floor" else 0
+
+
+def _bounds(size: Any, facts: Facts) -> tuple[Any, Any]:
+    """(lower, upper) bounds; None where none is known. Each atom is written as its least value plus something >= 0."""
+    if not isinstance(size, Poly):
+        return size, size
+    tries = [size, *(size - p for p in facts._nonnegative)]
+    low = next((b for b in (_shifted(p, facts)[0] for p in tries) if b is not None), None)
+    tries = [size, *(size + p for p in facts._nonnegative)]
+    high = next((b for b in (_shifted(p, facts)[1] for p in tries) if b is not None), None)
+    return low, high
+
+
+def _shifted(size: Any, facts: Facts) -> tuple[Any, Any]:
+    if not isinstance(size, Poly):
+        return size, size
+    total: Any = 0
+    least = {atom: _atom_least(atom, facts) for atom in set(size.atoms())}
+    if any(v is None for v in least.values()):
+        return None, None
+    for monomial, c in size.terms.items():
+        term: Any = c
+        for atom, power in monomial:
+            term = term * (Poly({((atom, 1),): 1}) + least[atom]) ** power
+        total = total + term
+    if not isinstance(total, Poly):
+        return total, total
+    rising = all(c > 0 for m, c in total.terms.items() if m)
+    falling = all(c < 0 for m, c in total.terms.items() if m)
+    return (total.constant if rising else None), (total.constant if falling else None)
+
+
+_STEP = 720_720
+_OFFSETS = (0, 1, -1, 2, 3, 5)
+
+
+def _points(symbols: set[str], facts: Facts) -> list[dict[str, int]]:
+    """Sample values that agree with the facts: large, unlike each other, and with telling remainders (0, 1, -1, 2, ...)."""
+    names = sorted(symbols)
+    every = sorted(set(names).union(*(p.symbols() for p in (*facts._whole, *facts._nonnegative, *facts._zero)), []))
+    points = []
+    for i in range(2 * len(_OFFSETS)):
+        point = {}
+        for j, name in enumerate(every):
+            mixed = (i * 7919 + j * 104_729 + 12_289) * 48_271 % 65_521 + 3
+            value = mixed * _STEP + _OFFSETS[i] if i < len(_OFFSETS) else mixed * 31 + j
+            least = facts.least(name)
+            point[name] = value * least // gcd(value, least)
+        if _agrees(point, facts):
+            points.append(point)
+    return points
+
+
+def _agrees(point: dict[str, int], facts: Facts) -> bool:
+    for monomial, k in facts._divisors.items():
+        if all(a in point for a, _ in monomial) and evaluate(Poly({monomial: 1}), point) % k:
+            return False
+    return (
+        all(Fraction(evaluate(p, point)).denominator == 1 for p in facts._whole)
+        and all(evaluate(p, point) >= 0 for p in facts._nonnegative)
+        and all(evaluate(p, point) == 0 for p in facts._zero)
+    )

@@ -1,0 +1,218 @@
+"""Files and imports: text -> namespaces of declarations. Nothing outside the spec's own folder tree and the shipped library is read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from archdsl.diagnostics import ArchError, Diagnostic, Label, Source, Span, suggestion
+from archdsl.language import parse
+from archdsl.language.syntax import ActDecl, BlockDecl, Constant, Declaration, Expect, File, Import, Node, ScanDecl
+from archdsl.share import share
+
+MAX_IMPORT_DEPTH = 32
+
+
+@dataclass(eq=False)
+class Namespace:
+    """What a file declares and imports. `names` maps a name to its declaration and the namespace it was written in."""
+
+    source: Source
+    file: File
+    path: Path | None
+    names: dict[str, tuple[Declaration, Namespace]] = field(default_factory=dict)
+    aliases: dict[str, Namespace] = field(default_factory=dict)
+    constants: dict[str, object] = field(default_factory=dict)  # filled by elaboration
+
+    def own(self, kind: type) -> list[Node]:
+        return [d for d in self.file.declarations if isinstance(d, kind)]
+
+    @property
+    def archs(self) -> list[BlockDecl]:
+        return [d for d in self.file.declarations if isinstance(d, BlockDecl) and d.is_arch]
+
+    @property
+    def expects(self) -> list[Expect]:
+        return [d for d in self.file.declarations if isinstance(d, Expect)]
+
+
+class Loader:
+    """Loads files once. `root` is the folder that imports may not leave (by default the folder of the first file)."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root.resolve() if root else None
+        self.library = share("specs").resolve()
+        self.loaded: dict[Path, Namespace] = {}
+        self.loading: list[Path] = []
+        self.sources: list[Source] = []
+        self._prelude: Namespace | None = None
+
+    # ---- entry points ----
+
+    def load(self, path: str | os.PathLike[str]) -> Namespace:
+        """Reads a file from disk (the user named it, so it may lie anywhere)."""
+        given = Path(path)
+        resolved = given.resolve()
+        if self.root is None:
+            self.root = self.library if resolved.is_relative_to(self.library) else resolved.parent
+        return self._load(resolved, str(given), None)
+
+    def text(self, text: str, name: str = "<text>") -> Namespace:
+        """A spec given as text; imports are looked up in the root, if any, and the library."""
+        return self._namespace(Source(name, text), None)
+
+    def prelude(self) -> Namespace:
+        """The activations of the standard library, which need no import."""
+        if self._prelude is None:
+            self._prelude = self._load(self.library / "std" / "activations.arch", "std/activations.arch", None)
+        return self._prelude
+
+    # ---- reading ----
+
+    def _load(self, path: Path, shown: str, at: Span | None) -> Namespace:
+        if path in self.loaded:
+            return self.loaded[path]
+        if path in self.loading:
+            chain = " -> ".join(p.name for p in [*self.loading[self.loading.index(path) :], path])
+            raise ArchError(
+                Diagnostic(
+                    "AD0602",
+                    "these files import each other in a circle",
+                    at,
+                    "this import closes the circle",
+                    note=f"The circle is {chain}.",
+                    hint="Move what both need into a third file.",
+                )
+            )
+        if len(self.loading) >= MAX_IMPORT_DEPTH:
+            raise ArchError(Diagnostic("AD0602", "imports are nested too deeply", at, f"more than {MAX_IMPORT_DEPTH} files deep"))
+        self.loading.append(path)
+        try:
+            namespace = self._namespace(Source(shown, _read(path, shown, at)), path)
+        finally:
+            self.loading.pop()
+        self.loaded[path] = namespace
+        return namespace
+
+    def _namespace(self, source: Source, path: Path | None) -> Namespace:
+        self.sources.append(source)
+        file = _parse_cached(source, path)
+        namespace = Namespace(source, file, path)
+        problems: list[Diagnostic] = []
+        for item in file.imports:
+            try:
+                self._import(item, namespace)
+            except ArchError as error:
+                problems += error.diagnostics
+        problems += _declare(namespace)
+        if problems:
+            raise ArchError(*problems)
+        return namespace
+
+    def _import(self, item: Import, into: Namespace) -> None:
+        target = self._find(item, into)
+        namespace = self._load(target, item.path, item.path_span)
+        if item.alias:
+            into.aliases[item.alias] = namespace
+        else:
+            for name, entry in namespace.names.items():
+                if entry[1] is namespace:  # only its own names: imports do not leak through
+                    into.names[name] = entry
+
+    def _find(self, item: Import, into: Namespace) -> Path:
+        text = item.path
+        if not text or "\0" in text or text.startswith(("/", "~")) or "\\" in text or ":" in text:
+            raise _outside(item)
+        roots = [into.path.parent] if into.path else []
+        roots += [r for r in (self.root, self.library) if r is not None]
+        for base in roots:
+            candidate = (base / text).resolve()
+            allowed = [r for r in (self.root, self.library) if r is not None]
+            if not any(candidate.is_relative_to(r) for r in allowed):
+                if base is roots[0] and into.path:
+                    raise _outside(item)
+                continue
+            if candidate.is_file():
+                return candidate
+        known = sorted(str(p.relative_to(self.library)) for p in self.library.rglob("*.arch"))
+        if into.path:
+            known += [p.name for p in into.path.parent.glob("*.arch")]
+        raise ArchError(
+            Diagnostic(
+                "AD0601",
+                f'there is no file "{text}" to import',
+                item.path_span,
+                "not found beside this file, nor in the library",
+                hint=suggestion(text, known, "`archdsl zoo list` shows what the library holds."),
+            )
+        )
+
+
+def _outside(item: Import) -> ArchError:
+    return ArchError(
+        Diagnostic(
+            "AD0603",
+            f'the import "{item.path}" leads outside',
+            item.path_span,
+            "outside the folder of the spec and the library",
+            note="A spec may read only files in its own folder (and below) and the shipped library, so that a spec from elsewhere is safe to open.",
+            hint="Copy that file beside the spec, or start from a folder that holds both (`--root`).",
+        )
+    )
+
+
+def _read(path: Path, shown: str, at: Span | None) -> str:
+    from archdsl.language.limits import MAX_FILE_BYTES
+
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ArchError(Diagnostic("AD0110", f"{shown} is too large for a spec", at, note=f"The limit is {MAX_FILE_BYTES // 1024} KiB."))
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ArchError(Diagnostic("AD0604", f"{shown} is not UTF-8 text", at, note=f"Byte {error.start} can't be read.")) from None
+    except OSError as error:
+        raise ArchError(
+            Diagnostic("AD0604", f"cannot read {shown}", at, note=f"The system says: {error.strerror or error}.", hint="Check the path.")
+        ) from None
+
+
+_parsed: dict[tuple[Path, int, int], tuple[Source, File]] = {}
+
+
+def _parse_cached(source: Source, path: Path | None) -> File:
+    """Library files are parsed once per process: declarations are never changed after parsing."""
+    if path is None:
+        return parse(source)
+    stat = path.stat()
+    key = (path, stat.st_mtime_ns, stat.st_size)
+    if key not in _parsed:
+        _parsed[key] = (source, parse(source))
+    return _parsed[key][1]
+
+
+def _declare(namespace: Namespace) -> list[Diagnostic]:
+    problems = []
+    own: dict[str, Declaration] = {}
+    for declaration in namespace.file.declarations:
+        if isinstance(declaration, Expect):
+            continue
+        name, span = declaration.name, declaration.name_span
+        if name in own:
+            problems.append(
+                Diagnostic(
+                    "AD0205",
+                    f"`{name}` is declared twice",
+                    span,
+                    "declared again here",
+                    (Label(own[name].name_span, "first declared here"),),  # type: ignore[union-attr]
+                    hint="Give one of them another name.",
+                )
+            )
+            continue
+        own[name] = declaration
+        namespace.names[name] = (declaration, namespace)
+    return problems
+
+
+__all__ = ["ActDecl", "BlockDecl", "Constant", "Loader", "Namespace", "ScanDecl"]

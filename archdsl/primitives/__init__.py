@@ -1,0 +1,60 @@
+"""The table of primitives. Each module lists its own under PRIMITIVES."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from archdsl.primitives import (
+    act,
+    attend,
+    combine,
+    conv,
+    dropout,
+    einsum,
+    embedding,
+    fourier,
+    index,
+    layout,
+    linear,
+    norm,
+    order,
+    pointwise,
+    pool,
+    position,
+    product,
+    rearrange,
+    reduce,
+    resize,
+    running,
+    slicing,
+    sources,
+)
+from archdsl.primitives.base import Primitive
+
+MODULES: tuple[ModuleType, ...] = (
+    act,
+    attend,
+    combine,
+    conv,
+    dropout,
+    einsum,
+    embedding,
+    fourier,
+    index,
+    layout,
+    linear,
+    norm,
+    order,
+    pointwise,
+    pool,
+    position,
+    product,
+    rearrange,
+    reduce,
+    resize,
+    running,
+    slicing,
+    sources,
+)
+
+TABLE: dict[str, Primitive] = {primitive.name: primitive for module in MODULES for primitive in module.PRIMITIVES}

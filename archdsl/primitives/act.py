@@ -1,0 +1,161 @@
+"""Activations. Torch's own function where the formula is one it has; otherwise a generated autograd function that keeps only its inputs."""
+
+from __future__ import annotations
+
+import keyword
+from typing import TYPE_CHECKING, Any
+
+from archdsl.graph.expressions import Expr, call, var
+from archdsl.graph.ir import Init, Node, TensorType
+from archdsl.graph.sizes import Size
+from archdsl.graph.torch_text import to_torch
+from archdsl.primitives.axes import require_kind
+from archdsl.primitives.base import Param, Primitive, Use, elements
+from archdsl.primitives.known_acts import torch_text
+
+if TYPE_CHECKING:
+    from archdsl.compiler.emit import Emitter
+    from archdsl.graph.acts import Act
+
+_RESERVED = frozenset({"torch", "F", "nn", "ctx", "grad", "float", "self", "Function"})
+_INDENT = "\n        "
+
+
+class Activation(Primitive):
+    """One scalar formula applied to every entry; see archdsl/graph/acts.py for what `act` holds."""
+
+    name = "act"
+    variadic = True
+    params = (
+        Param("act", "act", doc="the activation"),
+        Param("axis", "int", None, "the axis that has its own learned parameters, for activations that have such"),
+    )
+    doc = "An activation declared with `act`, entry by entry. All inputs have one shape, which is the output's."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        act: Act = use.args["act"]
+        first = require_kind(use, 0, "float")
+        for i in range(1, len(use.types)):
+            self._same_shape(use, first, require_kind(use, i, "float"))
+        axis = self._axis(use, act)
+        use.attrs["axis"] = axis
+        for p in act.learned:
+            shape: tuple[Size, ...] = (first.axes[axis].size,) if p.per_axis and axis is not None else ()
+            use.weight(p.name, shape, Init("constant", (p.init,)))
+        batched = any(t.batched for t in use.types)
+        return [TensorType(first.axes, first.kind, batched)]
+
+    def _same_shape(self, use: Use, first: TensorType, other: TensorType) -> None:
+        name = use.args["act"].name
+        if first.rank != other.rank:
+            use.fail("AD0301", f"the inputs of {name} need one shape", f"{first} and {other} differ")
+        for a, b in zip(first.sizes, other.sizes, strict=True):
+            use.same(a, b, f"the inputs of {name} are {first} and {other}")
+
+    def _axis(self, use: Use, act: Act) -> int | None:
+        per_axis = [p.name for p in act.learned if p.per_axis]
+        axis = use.args["axis"]
+        if per_axis and axis is None:
+            use.fail(
+                "AD0287", f"{act.name} learns `{per_axis[0]}` for each entry of an axis: which one?", f"the input is {use.types[0]}",
+                hint=f"Name it: `{act.name}(axis=0)`.",
+            )  # fmt: skip
+        if axis is not None and not per_axis:
+            use.fail("AD0287", f"{act.name} learns nothing per axis", "so `axis` means nothing here", hint=f"Leave it out: `{act.name}`.")
+        return use.axis(0, axis) if per_axis else None
+
+    def saved(self, node: Node) -> Size:
+        total: Size = 0
+        for value in node.inputs:
+            total = total + elements(value.type)
+        return total
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        act: Act = node.attrs["act"]
+        if not act.learned and not act.custom and len(act.inputs) == 1:
+            known = torch_text(act.forward, act.inputs[0], args[0])
+            if known is not None:
+                return known
+        name = e.define(class_name(act.name), class_source(class_name(act.name), act))
+        return f"{name}.apply({', '.join([*args, *(self._weight(p.name, p.per_axis, node, e) for p in act.learned)])})"
+
+    def _weight(self, name: str, per_axis: bool, node: Node, e: Emitter) -> str:
+        """A learned parameter, shaped to stand along its axis."""
+        source = e.weight(name)
+        axis: int | None = node.attrs["axis"]
+        if not per_axis or axis in (None, -1):
+            return source
+        assert axis is not None
+        return f"{source}.view({', '.join(['-1', *['1'] * (-axis - 1)])})"
+
+
+def class_name(act: str) -> str:
+    """`gelu_tanh` as a class name: GeluTanh."""
+    name = "".join(part[:1].upper() + part[1:] for part in act.split("_")) or "Act"
+    return f"{name}Act" if keyword.iskeyword(name) or name in _RESERVED or not name.isidentifier() else name
+
+
+def class_source(name: str, act: Act) -> str:
+    """A torch.autograd.Function that computes an act and its declared or derived derivatives, keeping only its inputs."""
+    names = _local_names([*act.inputs, *(p.name for p in act.learned)])
+    like = names[act.inputs[0]]
+    lines, (value,) = to_torch([act.forward], names, like, ["ctx", "grad"])
+    seed = var("grad of the output")
+    slopes: list[Expr] = [call("mul", act.backward[n], seed) for n in names]
+    back, grads = to_torch(slopes, {**names, seed.name: "grad"}, like, ["ctx"])
+    learned = {p.name for p in act.learned}
+    several = len(names) > 1
+    results = [f"({g}).sum_to_size({names[n]}.shape)" if n in learned else g for n, g in zip(names, grads, strict=True)]
+    arguments = ", ".join(names.values())
+    body = _INDENT.join([f"ctx.save_for_backward({arguments})", *lines, f"return {value}"])
+    used = _used(act.backward.values())
+    opened = ", ".join(names[n] if n in used or n == act.inputs[0] or n in learned else "_" for n in names)
+    reverse = _INDENT.join([f"{opened}{'' if several else ','} = ctx.saved_tensors", *back, *_returned(results)])
+    return f'''class {name}(torch.autograd.Function):
+    """{_summary(act)}"""
+
+    @staticmethod
+    def forward(ctx, {arguments}):
+        {body}
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        {reverse}
+'''
+
+
+def _returned(results: list[str]) -> list[str]:
+    if len(results) == 1 or sum(map(len, results)) < 100:
+        return [f"return {', '.join(results)}"]
+    return ["return (", *(f"    {r}," for r in results), ")"]
+
+
+def _used(slopes: Any) -> set[str]:
+    from archdsl.graph.expressions import variables
+
+    return variables(*slopes)
+
+
+def _local_names(names: list[str]) -> dict[str, str]:
+    """Python names for an act's variables, its own where they are free."""
+    result: dict[str, str] = {}
+    for name in names:
+        local = f"{name}_" if keyword.iskeyword(name) or name in _RESERVED or not name.isidentifier() else name
+        while local in result.values():
+            local += "_"
+        result[name] = local
+    return result
+
+
+def _summary(act: Act) -> str:
+    """One line for the docstring: the formula as written, without anything that could end the string."""
+    formula = " ".join(" ".join(line.split("#")[0].split()) for line in act.text.splitlines())
+    safe = "".join(c for c in formula if c.isprintable() and c not in '"\\')
+    shown = safe if len(safe) <= 90 else f"{safe[:87]}..."
+    statics = "".join(f", {name} = {value}" for name, value in act.statics)
+    slope = "; the slope is declared, not derived" if act.custom else ""
+    return f"{act.name}({', '.join(act.inputs)}) = {shown}{statics}{slope}."
+
+
+PRIMITIVES: tuple[Primitive, ...] = (Activation(),)

@@ -1,0 +1,235 @@
+"""Values put together and taken apart: concat, stack, split, add, and the plain changes of shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from archdsl.graph.ir import Axis, Node, TensorType, Value
+from archdsl.graph.sizes import Poly, Size, decide_equal
+from archdsl.primitives.axes import aligned, broadcast, is_one, lose_lengths, promoted, replaced
+from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.text import MULTIPLY, call, method, operand
+
+if TYPE_CHECKING:
+    from archdsl.compiler.emit import Emitter
+
+
+def together(values: list[Value], args: list[str], e: Emitter) -> list[str]:
+    """Sources of inputs that torch wants equally batched: one without batch is seen once per leading entry of a batched one."""
+    like = next((i for i, value in enumerate(values) if value.type.batched), None)
+    if like is None or all(value.type.batched for value in values):
+        return args
+    name = e.support("in_batch")
+    ranks = [value.type.rank for value in values]
+    return [a if v.type.batched else call(name, a, args[like], str(r), str(ranks[like])) for v, a, r in zip(values, args, ranks)]
+
+
+def _meet(use: Use, axes: list[Axis], given: TensorType, skip: int | None) -> None:
+    """Requires an input's axes to equal those found so far, except the one joined along; ragged axes are the ones kept."""
+    for i, (known, axis) in enumerate(zip(axes, given.axes)):
+        if i != skip:
+            use.same(known.size, axis.size, f"axis {i}")
+            if axis.ragged and not known.ragged:
+                axes[i] = axis
+
+
+class Joined(Primitive):
+    """Base of concat and stack: any number of inputs of one rank."""
+
+    inputs = ("x",)
+    variadic = True
+
+    def common(self, use: Use) -> tuple[list[Axis], TensorType]:
+        first = use.types[0]
+        for given in use.types[1:]:
+            if given.rank != first.rank:
+                use.fail(
+                    "AD0310",
+                    f"these shapes do not combine: {first} and {given}",
+                    f"{self.name} needs inputs with equally many axes",
+                    hint='rearrange("c -> 1 c") adds an axis.',
+                )
+        kind = promoted(t.kind for t in use.types)
+        return list(first.axes), TensorType(first.axes, kind, any(t.batched for t in use.types))
+
+
+class Concat(Joined):
+    """Inputs one after another along an axis; the other axes are equal."""
+
+    name = "concat"
+    params = (Param("axis", "int", -1, "the axis along which the inputs follow one another"),)
+    doc = "Inputs one after another along an axis."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        use.rank(0, 1)
+        axes, kind = self.common(use)
+        axis = use.axis(0, use.args["axis"])
+        use.attrs["axis"] = axis
+        at = axis % kind.rank
+        total: Size = 0
+        for given in use.types:
+            _meet(use, axes, given, at)
+            total = total + given.axes[at].size
+            if len(use.types) > 1:
+                lose_lengths(use, given.axes[at])
+        if len(use.types) > 1:
+            axes[at] = Axis(total)
+        return [with_axes(kind, tuple(axes))]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return "shifts positions along the axis" if axis == node.attrs["axis"] and len(node.inputs) > 1 else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        return args[0] if len(args) == 1 else f"torch.cat(({', '.join(together(node.inputs, args, e))}), {node.attrs['axis']})"
+
+
+class Stack(Joined):
+    """Inputs side by side along a new axis."""
+
+    name = "stack"
+    params = (Param("axis", "int", 0, "where the new axis stands"),)
+    doc = "Inputs of one shape side by side along a new axis."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        axes, kind = self.common(use)
+        for given in use.types:
+            _meet(use, axes, given, None)
+        at = new_axis(use, use.args["axis"], kind.rank)
+        use.attrs["axis"] = at
+        position = at + kind.rank + 1
+        axes.insert(position, Axis(len(use.types)))
+        return [with_axes(kind, tuple(axes))]
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        parts = ", ".join(together(node.inputs, args, e)) + ("," if len(args) == 1 else "")
+        return f"torch.stack(({parts}), {node.attrs['axis']})"
+
+
+def new_axis(use: Use, axis: Any, rank: int) -> int:
+    """Where a new axis goes, as a negative position in the result."""
+    if not isinstance(axis, int) or isinstance(axis, bool) or not -rank - 1 <= axis <= rank:
+        use.fail("AD0304", f"{use.primitive.name} cannot make an axis {axis}", f"the result has axes 0 to {rank}, or -{rank + 1} to -1")
+    return axis - rank - 1 if axis >= 0 else axis
+
+
+class Split(Primitive):
+    """`split(2)` into equal parts, `split([r, n, n])` into parts of these sizes; gives a tuple."""
+
+    name = "split"
+    params = (
+        Param("parts", "any", doc="how many equal parts, or the list of their sizes"),
+        Param("axis", "int", -1, "the axis that is cut"),
+    )
+    doc = "An axis cut into parts."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.rank(0, 1)
+        axis = use.axis(0, use.args["axis"])
+        whole, parts = given.axes[axis], use.args["parts"]
+        if isinstance(parts, int) and not isinstance(parts, bool) and 1 <= parts <= 4096:
+            sizes: list[Size] = [use.divides(whole.size, parts, f"{parts} equal parts of axis {use.args['axis']}")] * parts
+        elif isinstance(parts, list) and parts and all(_is_size(p) for p in parts):
+            sizes = parts
+            self._adds_up(use, whole, sizes)
+        else:
+            hint = "For example split(2) or split([64, 32])."
+            use.fail("AD0316", "split needs a number of parts or a list of sizes", f"not {parts}", hint=hint)
+        use.attrs["axis"], use.attrs["parts"] = axis, list(sizes)
+        if len(sizes) > 1:
+            lose_lengths(use, whole)
+        pieces = [whole] if len(sizes) == 1 else [Axis(size) for size in sizes]
+        return [with_axes(given, replaced(given.axes, axis, piece)) for piece in pieces]
+
+    def _adds_up(self, use: Use, whole: Axis, sizes: list[Size]) -> None:
+        total: Size = 0
+        for size in sizes:
+            total = total + size
+        if decide_equal(total, whole.size, use.facts) is False:
+            use.fail(
+                "AD0317",
+                f"the parts of the split add up to {total}, the axis is {whole.size}",
+                f"splitting {use.types[0]}",
+                note=f"{' + '.join(map(str, sizes))} = {total}.",
+            )
+        use.same(total, whole.size, "the parts of the split and the axis")
+
+    def saved(self, node: Node) -> Size:
+        return 0
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return "shifts positions along the axis" if axis == node.attrs["axis"] and len(node.outputs) > 1 else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        sizes, axis = node.attrs["parts"], str(node.attrs["axis"])
+        if len(sizes) == 1:
+            return args[0]
+        if all(size == sizes[0] for size in sizes):
+            return method(args[0], "chunk", str(len(sizes)), axis)
+        return method(args[0], "split", f"[{', '.join(e.size(size) for size in sizes)}]", axis)
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 1)
+
+
+class Sum(Primitive):
+    """The sum or product of several values, entry by entry."""
+
+    inputs = ("x",)
+    variadic = True
+
+    def __init__(self, name: str, sign: str, doc: str) -> None:
+        self.name, self.sign, self.doc = name, sign, doc
+
+    def infer(self, use: Use) -> list[TensorType]:
+        axes, batched = broadcast(use)
+        return [TensorType(axes, promoted(("int", *(t.kind for t in use.types))), batched)]
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        rank = node.outputs[0].type.rank
+        parts = [aligned(a, v.type, rank) for v, a in zip(node.inputs, args)]
+        parts = [method(p, "long") if v.type.kind == "bool" else p for v, p in zip(node.inputs, parts)]
+        lowest = MULTIPLY if self.sign == "*" else MULTIPLY - 1
+        return f" {self.sign} ".join([operand(parts[0], lowest), *(operand(p, lowest + 1) for p in parts[1:])])
+
+
+class Expand(Primitive):
+    """Stretches axes of size 1 to a shape; missing leading axes are made."""
+
+    name = "expand"
+    params = (Param("shape", "shape", doc="the sizes of the result"),)
+    doc = "Repeats axes of size 1 up to a shape, without a copy."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given, shape = use.types[0], list(use.args["shape"])
+        if not all(_is_size(size) for size in shape) or len(shape) < given.rank:
+            use.fail("AD0316", f"expand needs a shape of at least {given.rank} sizes", f"the input is {given}")
+        axes = [Axis(size) for size in shape]
+        for i in range(1, given.rank + 1):
+            old = given.axes[-i]
+            if is_one(old.size) and not is_one(shape[-i]):
+                continue
+            use.same(old.size, shape[-i], f"axis {given.rank - i}")
+            axes[-i] = old
+        use.attrs["shape"] = shape
+        return [with_axes(given, tuple(axes))]
+
+    def saved(self, node: Node) -> Size:
+        return 0
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        value = node.inputs[0]
+        sizes = [e.size(size) for size in node.attrs["shape"]]
+        if not value.type.batched:
+            return method(args[0], "expand", *sizes)
+        return call(e.support("expand_axes"), args[0], str(value.type.rank), f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})")
+
+
+PRIMITIVES: tuple[Primitive, ...] = (
+    Concat(),
+    Stack(),
+    Split(),
+    Sum("add", "+", "The sum of several values."),
+    Sum("multiply", "*", "The product of several values, entry by entry."),
+    Expand(),
+)

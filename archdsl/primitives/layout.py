@@ -1,0 +1,186 @@
+"""Plain changes of layout by axis number: flatten, squeeze, unsqueeze, pad, flip, roll. Patterns are in rearrange."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from archdsl.graph.ir import Axis, Node, TensorType
+from archdsl.graph.sizes import Poly, Size, decide_equal
+from archdsl.primitives.axes import chosen, is_one, lose_lengths, replaced
+from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.combine import new_axis
+from archdsl.primitives.text import call, method
+
+if TYPE_CHECKING:
+    from archdsl.compiler.emit import Emitter
+
+
+class Layout(Primitive):
+    """Base: nothing is computed, nothing new is kept for the backward pass."""
+
+    def saved(self, node: Node) -> Size:
+        return 0
+
+
+class Flatten(Layout):
+    name = "flatten"
+    params = (Param("first", "int", 0, "first axis merged"), Param("last", "int", -1, "last axis merged"))
+    doc = "Merges neighbouring axes into one; all of them by default."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.rank(0, 1)
+        first, last = use.axis(0, use.args["first"]), use.axis(0, use.args["last"])
+        if first > last:
+            use.fail("AD0304", "flatten needs the first axis before the last", f"axes {use.args['first']} to {use.args['last']} of {given}")
+        merged = given.axes[first : last + 1 or None]
+        wide = [axis for axis in merged if not is_one(axis.size)]
+        size: Size = 1
+        for axis in wide:
+            size = size * axis.size
+            if len(wide) > 1:
+                lose_lengths(use, axis)
+        one = wide[0] if len(wide) == 1 else Axis(size)
+        use.attrs.update(first=first, last=last, whole=[i for i in range(first, last + 1) if len(wide) == 1])
+        i = first % given.rank
+        return [with_axes(given, (*given.axes[:i], one, *given.axes[i + len(merged) :]))]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        first, last = node.attrs["first"], node.attrs["last"]
+        return "regroups positions along the axis" if first <= axis <= last and axis not in node.attrs["whole"] else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        first, last = node.attrs["first"], node.attrs["last"]
+        if first == last:
+            return args[0]
+        return method(args[0], "flatten", str(first), *([] if last == -1 else [str(last)]))
+
+
+class Squeeze(Layout):
+    name = "squeeze"
+    params = (Param("axis", "any", doc="axis of size 1, or a list of them"),)
+    doc = "Removes axes of size 1."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.types[0]
+        axes = chosen(use, use.args["axis"])
+        for axis in axes:
+            verdict = decide_equal(given.axes[axis].size, 1, use.facts)
+            if verdict is not True:
+                use.fail("AD0316", f"squeeze removes axes of size 1, this one has size {given.axes[axis].size}", f"axis {axis} of {given}")
+        use.attrs["axis"] = axes
+        return [with_axes(given, tuple(a for i, a in enumerate(given.axes, -given.rank) if i not in axes))]
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        axes = node.attrs["axis"]
+        return method(args[0], "squeeze", str(axes[0]) if len(axes) == 1 else f"({', '.join(map(str, axes))})")
+
+
+class Unsqueeze(Layout):
+    name = "unsqueeze"
+    params = (Param("axis", "int", doc="where the new axis stands in the result"),)
+    doc = "Adds an axis of size 1."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.types[0]
+        axis = new_axis(use, use.args["axis"], given.rank)
+        use.attrs["axis"] = axis
+        i = axis + given.rank + 1
+        return [with_axes(given, (*given.axes[:i], Axis(1), *given.axes[i:]))]
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        return method(args[0], "unsqueeze", str(node.attrs["axis"]))
+
+
+class Pad(Primitive):
+    """Entries of one value before and after those along an axis."""
+
+    name = "pad"
+    params = (
+        Param("before", "any", doc="how many entries in front"),
+        Param("after", "any", 0, "how many behind"),
+        Param("axis", "int", -1, "along which axis"),
+        Param("value", "number", 0, "what they hold"),
+        Param("mode", "str", "constant", "constant, reflect, replicate or circular"),
+    )
+    doc = "Makes an axis longer at its ends."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.rank(0, 1)
+        axis, before, after = use.axis(0, use.args["axis"]), use.args["before"], use.args["after"]
+        for amount in (before, after):
+            if not _is_amount(amount):
+                use.fail("AD0316", "pad needs whole numbers of at least 0", f"not {amount}")
+        if use.args["mode"] not in ("constant", "reflect", "replicate", "circular"):
+            use.fail("AD0316", f"pad has no mode `{use.args['mode']}`", "constant, reflect, replicate or circular")
+        old = given.axes[axis]
+        use.attrs["axis"] = axis
+        if before == 0 and after == 0:
+            return [given]
+        lose_lengths(use, old)
+        return [with_axes(given, replaced(given.axes, axis, Axis(old.size + before + after)))]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return "shifts positions along the axis" if axis == node.attrs["axis"] else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        a = node.attrs
+        before, after = e.size(a["before"]), e.size(a["after"])
+        if a["mode"] != "constant":
+            return call(e.support("pad_with"), args[0], str(a["axis"]), before, after, f'"{a["mode"]}"')
+        zeros = ["0, 0"] * (-a["axis"] - 1)
+        value = {"value": repr(a["value"])} if a["value"] else {}
+        return call("F.pad", args[0], f"({', '.join([*zeros, before, after])})", **value)
+
+
+def _is_amount(size: Any) -> bool:
+    return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 0)
+
+
+class Flip(Primitive):
+    name = "flip"
+    params = (Param("axis", "any", None, "axis number or list of axes"),)
+    doc = "Entries in reverse order; on an axis with lengths each sequence's own entries turn, padding stays behind."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.rank(0, 1)
+        use.attrs["axis"] = chosen(use, use.args["axis"])
+        return [given]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return "reverses the axis" if axis in node.attrs["axis"] else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        x, plain = args[0], []
+        for axis in node.attrs["axis"]:
+            lengths = e.lengths(node.inputs[0].type.axes[axis])
+            if lengths is None:
+                plain.append(str(axis))
+            else:
+                x = call(e.support("flip_real"), x, lengths, str(axis))
+        return method(x, "flip", *plain) if plain else x
+
+
+class Roll(Primitive):
+    name = "roll"
+    params = (
+        Param("n", "int", doc="places entries move; those that fall off return at the other end"),
+        Param("axis", "int", 0, "along which axis"),
+    )
+    doc = "Entries moved around an axis as around a ring."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.rank(0, 1)
+        axis = use.axis(0, use.args["axis"])
+        use.attrs["axis"] = axis
+        lose_lengths(use, given.axes[axis])
+        old = given.axes[axis]
+        return [with_axes(given, replaced(given.axes, axis, Axis(old.size, old.identity)))]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return "wraps around the axis" if axis == node.attrs["axis"] and node.attrs["n"] else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        return method(args[0], "roll", str(node.attrs["n"]), str(node.attrs["axis"]))
+
+
+PRIMITIVES: tuple[Primitive, ...] = (Flatten(), Squeeze(), Unsqueeze(), Pad(), Flip(), Roll())

@@ -1,0 +1,85 @@
+"""Linear maps of the last axis."""
+
+from __future__ import annotations
+
+import math
+
+from archdsl.compiler.emit import Emitter
+from archdsl.graph.ir import Axis, Init, Node, TensorType
+from archdsl.graph.sizes import Size
+from archdsl.primitives.axes import require_kind
+from archdsl.primitives.base import Param, Primitive, Use, elements
+from archdsl.primitives.parameters import given_init, given_value, known, switch, value_node_type, weight
+from archdsl.primitives.text import call
+
+
+class Linear(Primitive):
+    """x [.., n] -> [.., out]: x W^T + b with W [out, n]."""
+
+    name = "linear"
+    params = (
+        Param("out", "size", doc="size of the last axis of the output"),
+        Param("bias", "any", True, "true, false, how it begins (bias ~ zeros), or a value [out]"),
+        Param("weight", "value", None, "how the weight begins (weight ~ normal(0.02)), or a value [out, n] to use as the weight"),
+    )
+    doc = "Linear map of the last axis. Weight and bias begin uniform within 1/sqrt(inputs), as in torch.nn.Linear."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        use.rank(0, 1)
+        x = require_kind(use, 0, "float", "complex")
+        out, inputs = use.args["out"], x.axes[-1].size
+        batched = x.batched
+        bound = 1 / math.sqrt(inputs) if isinstance(inputs, int) else 0.0
+        given = use.args["weight"]
+        if isinstance(given, TensorType):
+            self._matrix(use, given, out, inputs)
+            batched = batched or given.batched
+        else:
+            known(use, "out", "The weight's shape depends on it.")
+            weight(use, "weight", (out, inputs), given_init(use, "weight", Init("uniform", (-bound, bound))), x.kind)
+        bias = use.args["bias"]
+        if isinstance(bias, TensorType):
+            if bias.rank != 1:
+                use.fail("AD0303", "the bias of linear must have one axis", f"this one is {bias}")
+            use.same(bias.axes[-1].size, out, "bias and outputs")
+            batched = batched or bias.batched
+        elif switch(use, "bias"):
+            weight(use, "bias", (out,), given_init(use, "bias", Init("uniform", (-bound, bound))), x.kind)
+        return [TensorType((*x.axes[:-1], Axis(out)), x.kind, batched)]
+
+    def _matrix(self, use: Use, given: TensorType, out: Size, inputs: Size) -> None:
+        if given.rank != 2:
+            use.fail("AD0303", "a weight of linear must have two axes, [out, in]", f"this one is {given}", hint="Reshape it with rearrange.")
+        use.same(given.axes[0].size, out, "rows of the weight and outputs")
+        use.same(given.axes[1].size, inputs, "columns of the weight and inputs")
+
+    def flops(self, node: Node) -> Size:
+        return elements(node.outputs[0].type) * node.inputs[0].type.axes[-1].size * 2
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        if index == 0 and axis < -1:
+            return None
+        return "sums over the axis" if index == 0 else "takes a weight made from the whole sequence"
+
+    def module(self, node: Node) -> str | None:
+        weights = node.instance.weights if node.instance is not None else {}
+        matrix, bias = weights.get("weight"), weights.get("bias")
+        if matrix is None or matrix.kind != "float" or ("value_inputs" in node.attrs and bias is None):
+            return None
+        out, inputs = matrix.shape
+        return call("nn.Linear", str(inputs), str(out), **({} if bias is not None else {"bias": "False"}))
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        matrix, bias = given_value(node, args, "weight"), given_value(node, args, "bias")
+        if self.module(node) is not None and matrix is None and bias is None:
+            return call(e.self, args[0])
+        if bias is None and node.attrs["bias"] is not False:
+            bias = e.weight("bias")
+        kinds = [value_node_type(node, name) for name in ("weight", "bias")]
+        if not any(t is not None and t.batched for t in kinds):
+            return call("F.linear", args[0], matrix or e.weight("weight"), *([bias] if bias is not None else []))
+        named = {"batched": "True"} if kinds[0] is not None and kinds[0].batched else {}
+        return call(e.support("linear_by_value"), args[0], matrix or e.weight("weight"), *([bias] if bias is not None else []), **named)
+
+
+PRIMITIVES: tuple[Primitive, ...] = (Linear(),)

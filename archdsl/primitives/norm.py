@@ -1,0 +1,254 @@
+"""Normalisations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archdsl.compiler.emit import Emitter
+from archdsl.graph.ir import Axis, Init, Node, TensorType
+from archdsl.primitives.axes import require_kind
+from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.parameters import given_init, known, number, switch, weight
+from archdsl.primitives.text import call
+
+EPS = Param("eps", "number", 1e-5, "added to the variance")
+ONES, ZEROS = Init("ones"), Init("zeros")
+
+
+def start(use: Use) -> tuple[TensorType, int]:
+    """Checks a norm's input, axis and eps; the axis is left as a negative position in the attributes."""
+    use.rank(0, 1)
+    x = require_kind(use, 0, "float")
+    number(use, "eps", 0)
+    axis = use.axis(0, use.args["axis"])
+    use.attrs["axis"] = axis
+    return x, axis
+
+
+def declare(use: Use, name: str, size: Any, default: Init, as_weight: str) -> bool:
+    """Declares a per-channel weight if the switch `name` asks for one."""
+    if not switch(use, name):
+        return False
+    weight(use, as_weight, (size,), given_init(use, name, default))
+    return True
+
+
+def ragged_after(node: Node, axis: int) -> tuple[int, Axis] | None:
+    """The ragged axis among those after the channels, with its negative position."""
+    axes = node.inputs[0].type.axes
+    return next(((i, axes[i]) for i in range(axis + 1, 0) if axes[i].ragged is not None), None)
+
+
+def along(node: Node, axis: int, last: str) -> str | None:
+    """A norm's time rule where only one axis is looked at."""
+    return last if axis == node.attrs["axis"] else None
+
+
+class RMSNorm(Primitive):
+    """x / sqrt(mean(x²) + eps) * weight."""
+
+    name = "rmsnorm"
+    params = (
+        Param("eps", "number", 1e-6, "added to the mean square"),
+        Param("scale", "any", True, "true, false, or how the scale begins (ones)"),
+        Param("axis", "int", -1, "the axis normalised"),
+        Param("unit_offset", "bool", False, "the scale is 1 + weight and the weight begins at zero (Gemma)"),
+    )
+    doc = "Root mean square normalisation of one axis, in float32 inside."
+    source = "Zhang & Sennrich, Root mean square layer normalization, 2019"
+
+    def infer(self, use: Use) -> list[TensorType]:
+        x, axis = start(use)
+        use.attrs["scale"] = declare(use, "scale", x.axes[axis].size, ZEROS if use.args["unit_offset"] else ONES, "weight")
+        return [x]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return along(node, axis, "averages over the axis")
+
+    def plain(self, node: Node) -> bool:
+        return bool(node.attrs["axis"] == -1 and not node.attrs["unit_offset"] and node.attrs["scale"])
+
+    def module(self, node: Node) -> str | None:
+        return call("nn.RMSNorm", str(node.inputs[0].type.axes[-1].size), eps=repr(float(node.attrs["eps"]))) if self.plain(node) else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        if self.plain(node):
+            return call(e.self, args[0])
+        named = {"axis": str(node.attrs["axis"])} if node.attrs["axis"] != -1 else {}
+        named |= {"unit_offset": "True"} if node.attrs["unit_offset"] else {}
+        scale = e.weight("weight") if node.attrs["scale"] else "None"
+        return call(e.support("rms_norm"), args[0], scale, repr(float(node.attrs["eps"])), **named)
+
+
+class LayerNorm(Primitive):
+    """(x - mean) / sqrt(variance + eps) * weight + bias."""
+
+    name = "layernorm"
+    params = (
+        EPS,
+        Param("bias", "any", True, "true, false, or how the bias begins (zeros)"),
+        Param("scale", "any", True, "true, false, or how the scale begins (ones)"),
+        Param("axis", "int", -1, "the axis normalised"),
+    )
+    doc = "Layer normalisation of one axis."
+    source = "Ba, Kiros & Hinton, Layer normalization, 2016"
+
+    def infer(self, use: Use) -> list[TensorType]:
+        x, axis = start(use)
+        use.attrs["scale"] = declare(use, "scale", x.axes[axis].size, ONES, "weight")
+        use.attrs["bias"] = declare(use, "bias", x.axes[axis].size, ZEROS, "bias")
+        return [x]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return along(node, axis, "averages over the axis")
+
+    def plain(self, node: Node) -> bool:
+        return bool(node.attrs["axis"] == -1 and node.attrs["scale"])
+
+    def module(self, node: Node) -> str | None:
+        if not self.plain(node):
+            return None
+        eps = {} if node.attrs["eps"] == 1e-5 else {"eps": repr(float(node.attrs["eps"]))}
+        return call("nn.LayerNorm", str(node.inputs[0].type.axes[-1].size), **eps, **({} if node.attrs["bias"] else {"bias": "False"}))
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        if self.plain(node):
+            return call(e.self, args[0])
+        texts = [e.weight(w) if node.attrs[name] else "None" for name, w in (("scale", "weight"), ("bias", "bias"))]
+        named = {"axis": str(node.attrs["axis"])} if node.attrs["axis"] != -1 else {}
+        return call(e.support("layer_norm"), args[0], *texts, repr(float(node.attrs["eps"])), **named)
+
+
+class BatchNorm(Primitive):
+    """Per-channel normalisation by the batch's statistics in training, by running ones in evaluation."""
+
+    name = "batchnorm"
+    params = (
+        Param("axis", "int", 0, "the channels' axis"),
+        EPS,
+        Param("momentum", "number", 0.1, "share of the new statistics in the running ones"),
+    )
+    doc = "Batch normalisation; padding of ragged batches counts for no statistics."
+    source = "Ioffe & Szegedy, Batch normalization, 2015"
+
+    def infer(self, use: Use) -> list[TensorType]:
+        x, axis = start(use)
+        number(use, "momentum", 0, 1)
+        size = x.axes[axis].size
+        weight(use, "weight", (size,), ONES)
+        weight(use, "bias", (size,), ZEROS)
+        weight(use, "running_mean", (size,), ZEROS, trainable=False)
+        weight(use, "running_var", (size,), ONES, trainable=False)
+        weight(use, "num_batches_tracked", (), ZEROS, "int", trainable=False)
+        return [x]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return "has one scale per entry of the axis" if axis == node.attrs["axis"] else None
+
+    def module(self, node: Node) -> str | None:
+        x, axis = node.inputs[0].type, node.attrs["axis"]
+        named = {name: repr(float(node.attrs[name])) for name, usual in (("eps", 1e-5), ("momentum", 0.1)) if node.attrs[name] != usual}
+        return call(f"nn.BatchNorm{min(max(x.rank - 1, 1), 3)}d", str(x.axes[axis].size), **named)
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        x, axis = node.inputs[0].type, node.attrs["axis"]
+        ragged = next(((i, a) for i, a in zip(range(-x.rank, 0), x.axes) if a.ragged is not None), None)
+        lengths = e.lengths(ragged[1]) if ragged is not None and x.batched else None
+        if x.batched and axis == -x.rank and x.rank <= 4 and lengths is None:
+            return call(e.self, args[0])
+        if not x.batched:
+            return call(e.support("batch_norm"), f"{args[0]}[None]", e.self, str(axis)) + "[0]"
+        named = {"lengths": lengths, "ragged": str(ragged[0])} if lengths is not None and ragged is not None else {}
+        return call(e.support("batch_norm"), args[0], e.self, str(axis), **named)
+
+
+class GroupNorm(Primitive):
+    """Normalisation over groups of channels and all axes after the channels."""
+
+    name = "groupnorm"
+    params: tuple[Param, ...] = (
+        Param("groups", "size", doc="number of groups"),
+        EPS,
+        Param("axis", "int", 0, "the channels' axis; axes before it are left alone, so -1 normalises each position by itself"),
+        Param("scale", "any", True, "true, false, or how the scale begins (ones)"),
+        Param("bias", "any", True, "true, false, or how the bias begins (zeros)"),
+    )
+    doc = "Group normalisation; padding of ragged batches counts for no statistics."
+    source = "Wu & He, Group normalization, 2018"
+
+    def infer(self, use: Use) -> list[TensorType]:
+        x, axis = start(use)
+        size = x.axes[axis].size
+        use.attrs["groups"] = groups = self.groups(use, size)
+        use.divides(size, groups, "channels and groups")
+        use.attrs["scale"] = declare(use, "scale", size, ONES, "weight")
+        use.attrs["bias"] = declare(use, "bias", size, ZEROS, "bias")
+        return [x]
+
+    def groups(self, use: Use, channels: Any) -> Any:
+        return known(use, "groups", "Each group has statistics of its own.")
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return "averages over the axis" if axis >= node.attrs["axis"] else None
+
+    def plain(self, node: Node) -> bool:
+        x = node.inputs[0].type
+        after = ragged_after(node, node.attrs["axis"])
+        first = node.attrs["axis"] == -x.rank and x.batched
+        return bool(first and node.attrs["scale"] and node.attrs["bias"] and after is None)
+
+    def module(self, node: Node) -> str | None:
+        if not (node.attrs["scale"] and node.attrs["bias"]):
+            return None
+        eps = {} if node.attrs["eps"] == 1e-5 else {"eps": repr(float(node.attrs["eps"]))}
+        return call("nn.GroupNorm", str(node.attrs["groups"]), str(node.inputs[0].type.axes[node.attrs["axis"]].size), **eps)
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        if self.plain(node):
+            return call(e.self, args[0])
+        axis = node.attrs["axis"]
+        after = ragged_after(node, axis)
+        lengths = e.lengths(after[1]) if after is not None and node.inputs[0].type.batched else None
+        named = {"lengths": lengths, "ragged": str(after[0])} if lengths is not None and after is not None else {}
+        texts = [e.weight(w) if node.attrs[name] else "None" for name, w in (("scale", "weight"), ("bias", "bias"))]
+        groups = e.size(node.attrs["groups"])
+        return call(e.support("group_norm"), args[0], groups, *texts, repr(float(node.attrs["eps"])), str(axis), **named)
+
+
+class InstanceNorm(GroupNorm):
+    """Each channel by itself: group norm with one channel per group."""
+
+    name = "instancenorm"
+    params = (
+        EPS,
+        Param("axis", "int", 0, "the channels' axis; statistics are taken over all axes after it"),
+        Param("scale", "any", False, "true, false, or how the scale begins (ones)"),
+        Param("bias", "any", False, "true, false, or how the bias begins (zeros)"),
+    )
+    doc = "Instance normalisation: each channel of each sample by its own statistics."
+    source = "Ulyanov, Vedaldi & Lempitsky, Instance normalization, 2016"
+
+    def groups(self, use: Use, channels: Any) -> Any:
+        return channels
+
+
+class L2Norm(Primitive):
+    """x / sqrt(sum(x²) + eps)."""
+
+    name = "l2norm"
+    params = (Param("axis", "int", -1, "the axis given length one"), Param("eps", "number", 1e-12, "added to the sum of squares"))
+    doc = "Scales vectors to length one."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        return [start(use)[0]]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return along(node, axis, "sums over the axis")
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        named = {"axis": str(node.attrs["axis"])} if node.attrs["axis"] != -1 else {}
+        named |= {"eps": repr(float(node.attrs["eps"]))} if node.attrs["eps"] != 1e-12 else {}
+        return call(e.support("l2_norm"), args[0], **named)
+
+
+PRIMITIVES: tuple[Primitive, ...] = (RMSNorm(), LayerNorm(), BatchNorm(), GroupNorm(), InstanceNorm(), L2Norm())

@@ -1,0 +1,129 @@
+"""Arithmetic and scalar functions on values, entry by entry: x + y, exp(x), x > 0, if c then a else b.
+
+What a function is worth and how it is written stands in graph/functions.py; here is how shapes and kinds combine.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM, ScalarFunction
+from archdsl.graph.ir import Kind, Node, TensorType
+from archdsl.primitives import text as level
+from archdsl.primitives.axes import aligned, broadcast, promoted
+from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.text import atom, method, operand
+
+if TYPE_CHECKING:
+    from archdsl.compiler.emit import Emitter
+
+_ROUNDS = ("sign", "floor", "ceil", "round", "mod", "floordiv")
+KEEPS_INTS = frozenset((*_ROUNDS, "add", "sub", "mul", "neg", "square", "max", "min", "abs", "pow"))
+ORDERS = frozenset(
+    (*_ROUNDS, "lt", "le", "gt", "ge", "max", "min", "erf", "erfc", "lgamma", "digamma", "complex", "logsigmoid", "softplus")
+)
+_BINDING = {SUM: level.ADD, PRODUCT: level.MULTIPLY, NEGATE: level.NEGATE, POWER: level.POWER, COMPARE: level.COMPARE}
+
+
+def number(value: Any, e: Emitter) -> str:
+    """Source of a static operand: a number or a size."""
+    if isinstance(value, float):
+        if math.isinf(value):
+            return f'float("{value}")'
+        return repr(value)
+    return repr(value) if isinstance(value, (bool, int)) else e.size(value)
+
+
+class Pointwise(Primitive):
+    """One scalar function over values. attrs: function (a row of functions.py), scalars ({position: static operand})."""
+
+    name = "pointwise"
+    variadic = True
+    params = (
+        Param("function", "str", doc="a scalar function by name"),
+        Param("scalars", "any", None, "static operands by position"),
+    )
+    doc = "A scalar function applied entry by entry; shapes are equal, or one side is a scalar or a parameter over the last axes."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        row = FUNCTIONS[use.args["function"]]
+        scalars: dict[int, Any] = use.args["scalars"] or {}
+        use.attrs["scalars"] = scalars
+        axes, batched = broadcast(use)
+        types = iter(use.types)
+        kinds: list[Kind] = [_scalar_kind(scalars[i]) if i in scalars else next(types).kind for i in range(row.arity)]
+        return [TensorType(axes, self._kind(use, row, kinds), batched)]
+
+    def _kind(self, use: Use, row: ScalarFunction, kinds: list[Kind]) -> Kind:
+        logical = kinds if row.takes == "bool" else kinds[:1] if row.takes == "where" else []
+        for kind in logical:
+            if kind != "bool":
+                what = "the condition" if row.takes == "where" else f"`{row.name.rstrip('_')}`"
+                use.fail("AD0314", f"{what} needs bools", f"this is {kind}", hint="Compare first: x > 0.")
+        given = promoted(kinds[1:] if row.takes == "where" else kinds)
+        if given == "complex" and row.name in ORDERS:
+            use.fail("AD0314", f"`{row.name}` is not defined for complex values", "a complex value", hint="Use real(x), imag(x) or abs(x).")
+        if row.result == "bool":
+            return "bool"
+        if row.name == "where":
+            return given
+        if row.name in ("real", "imag", "angle") or (row.name == "abs" and given == "complex"):
+            return "float"
+        if row.name == "complex":
+            return "complex"
+        return promoted((given, "int" if row.name in KEEPS_INTS else "float"))
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        row = FUNCTIONS[node.attrs["function"]]
+        scalars: dict[int, Any] = node.attrs["scalars"]
+        rank = node.outputs[0].type.rank
+        texts, tensors = [], iter(zip(node.inputs, args))
+        for i in range(row.arity):
+            if i in scalars:
+                texts.append(number(scalars[i], e))
+                continue
+            value, text = next(tensors)
+            text = aligned(text, value.type, rank)
+            texts.append(method(text, "long") if value.type.kind == "bool" and _counts(row, node) else text)
+        return _write(row, texts, set(scalars), node, e)
+
+
+def _scalar_kind(value: Any) -> Kind:
+    return "bool" if isinstance(value, bool) else "float" if isinstance(value, float) else "int"
+
+
+def _counts(row: ScalarFunction, node: Node) -> bool:
+    """True if bool operands must become numbers first: torch neither subtracts bools nor adds them up."""
+    if row.takes != "number" or row.result == "bool":
+        return False
+    return row.name != "mul" or all(value.type.kind == "bool" for value in node.inputs)
+
+
+def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node, e: Emitter) -> str:
+    """The torch text, with the forms that torch wants where an operand is a plain number."""
+    if row.name == "floordiv":
+        whole = node.outputs[0].type.kind == "int"
+        ratio = f"{operand(texts[0], level.MULTIPLY)} {'//' if whole else '/'} {operand(texts[1], level.POWER)}"
+        return ratio if whole else f"torch.floor({ratio})"
+    if scalars and row.name in ("max", "min"):
+        (i,) = scalars
+        return method(texts[1 - i], "clamp", **{"min" if row.name == "max" else "max": texts[i]})
+    if scalars and row.name in ("and_", "or_"):
+        return f" {'&' if row.name == 'and_' else '|'} ".join(atom(text) for text in texts)
+    if scalars and row.name == "complex":
+        (i,) = scalars
+        texts[i] = f"torch.full_like({texts[1 - i]}, {texts[i]})"
+    if row.name == "where" and scalars >= {1, 2} and node.outputs[0].type.kind == "float":
+        return method(row.torch.format(*texts), "to", e.placement("float"))
+    if row.level == CALL:
+        return row.torch.format(*texts)
+    tight = _BINDING[row.level]
+    if row.arity == 1:
+        return row.torch.format(operand(texts[0], tight + 1))
+    left = tight if row.level in (SUM, PRODUCT) else tight + 1
+    right = level.NEGATE if row.level == POWER and texts[1].startswith("-") else tight + 1
+    return row.torch.format(operand(texts[0], left), operand(texts[1], right))
+
+
+PRIMITIVES: tuple[Primitive, ...] = (Pointwise(),)

@@ -1,0 +1,196 @@
+"""Products of values: matrix products, named contractions, outer and diagonal forms. Weights that are values take the same road."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from archdsl.graph.ir import Axis, Node, TensorType, Value
+from archdsl.graph.sizes import Size
+from archdsl.primitives.axes import broadcast, is_one, promoted
+from archdsl.primitives.base import Primitive, Use, elements, with_axes
+from archdsl.primitives.text import MULTIPLY, POWER, atom, method, operand
+
+if TYPE_CHECKING:
+    from archdsl.compiler.emit import Emitter
+
+SUMS = "sums over the axis"
+
+
+def lead_axes(use: Use, a: tuple[Axis, ...], b: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    """Axes in front of those that a product works on: equal on both sides, 1 on one, or absent on one."""
+    if not a or not b:
+        return a or b
+    if len(a) != len(b):
+        use.fail(
+            "AD0310",
+            f"these shapes do not combine: {use.types[0]} and {use.types[1]}",
+            f"{len(a)} leading axes on one side, {len(b)} on the other",
+            note="Leading axes are equal on both sides, or one side has none.",
+        )
+    out = []
+    for i, (x, y) in enumerate(zip(a, b)):
+        if is_one(x.size) or is_one(y.size):
+            out.append(y if is_one(x.size) else x)
+            continue
+        use.same(x.size, y.size, f"leading axis {i}")
+        out.append(x if x.ragged or not y.ragged else y)
+    return tuple(out)
+
+
+def padded(text: str, value: Value, own: int, lead: int) -> str:
+    """Source of a batched input without leading axes, given `lead` of size 1 before its last `own` axes, so that batches meet."""
+    if not value.type.batched or value.type.rank > own or lead == 0:
+        return text
+    return f"{atom(text)}[..., {', '.join(['None'] * lead + [':'] * own)}]"
+
+
+def _numeric(use: Use) -> None:
+    for given in use.types:
+        if given.kind == "bool":
+            use.fail("AD0314", f"{use.primitive.name} needs numbers", f"this one is {given}")
+
+
+class Matmul(Primitive):
+    """`a @ b`: [.., n, k] @ [.., k, m]; [k] @ [.., k, m]; [.., n, k] @ [k]; [k] @ [k]."""
+
+    name = "matmul"
+    inputs = ("a", "b")
+    doc = "Matrix product over a's last and b's last but one axis; vectors stand for one row or column."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        _numeric(use)
+        a, b = use.rank(0, 1), use.rank(1, 1)
+        inner = b.axes[-2] if b.rank > 1 else b.axes[-1]
+        use.same(a.axes[-1].size, inner.size, f"{a} @ {b}: a's last axis and b's {'last but one' if b.rank > 1 else 'last'}")
+        lead = lead_axes(use, a.axes[:-2], b.axes[:-2])
+        axes = (*lead, *a.axes[-2:-1], *(b.axes[-1:] if b.rank > 1 else ()))
+        return [TensorType(axes, promoted((a.kind, b.kind)), a.batched or b.batched)]
+
+    def flops(self, node: Node) -> Size:
+        a, b = (value.type for value in node.inputs)
+        n, m = (a.axes[-2].size if a.rank > 1 else 1), (b.axes[-1].size if b.rank > 1 else 1)
+        lead: Size = 1
+        for axis in max(a.axes[:-2], b.axes[:-2], key=len):
+            lead = lead * axis.size
+        diagonal = any(_diagonal(value) for value in node.inputs)
+        return lead * n * m if diagonal else 2 * lead * n * a.axes[-1].size * m
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        inner = -1 if index == 0 or node.inputs[1].type.rank == 1 else -2
+        return SUMS if axis == inner else None
+
+    def reads(self, node: Node) -> list[Value]:
+        a, b = node.inputs
+        if _diagonal(a):
+            return [a.node.inputs[0], b]  # type: ignore[union-attr]
+        return [a, b.node.inputs[0]] if _diagonal(b) else [a, b]  # type: ignore[union-attr]
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        a, b = node.inputs
+        if _diagonal(a) or _diagonal(b):
+            return _scaled(node, args)
+        lead = max(a.type.rank, b.type.rank) - 2
+        left, right = args
+        if a.type.rank == 1 and b.type.rank == 1:
+            return method(f"{operand(left, MULTIPLY)} * {operand(right, POWER)}", "sum", "-1")
+        # torch reads a 1-D operand as a vector only if it has no batch axis; a batched one is made a row or a column first.
+        row, column = a.type.rank == 1 and a.type.batched, b.type.rank == 1 and b.type.batched
+        if row:
+            left = f"{atom(left)}[..., {', '.join(['None'] * (lead + 1))}, :]"
+        else:
+            left = padded(left, a, 2, lead)
+        if column:
+            right = f"{atom(right)}[..., {', '.join(['None'] * lead + [':', 'None'])}]"
+        else:
+            right = padded(right, b, 2, lead)
+        product = f"{operand(left, MULTIPLY)} @ {operand(right, POWER)}"
+        return method(product, "squeeze", "-2" if row else "-1") if row or column else product
+
+
+def _diagonal(value: Value) -> bool:
+    return value.node is not None and value.node.op == "diag" and value.type.rank == 2
+
+
+def _scaled(node: Node, args: list[str]) -> str:
+    """diag(a) @ S as rows scaled by a; S @ diag(a) as columns scaled: the n x n matrix is never made."""
+    a, b = node.inputs
+    left, right = args
+    if _diagonal(a):
+        scale, other, other_rank = left, right, b.type.rank
+        spread = [":", "None"] if other_rank > 1 else [":"]
+    else:
+        scale, other, other_rank = right, left, a.type.rank
+        spread = ["None", ":"] if other_rank > 1 else [":"]
+    lead = max(other_rank - 2, 0)
+    if spread != [":"] and not (spread == ["None", ":"] and lead == 0 and not (b.type.batched)):
+        scale = f"{atom(scale)}[..., {', '.join(['None'] * lead + spread)}]"
+    pair = (scale, other) if _diagonal(a) else (other, scale)
+    return f"{operand(pair[0], MULTIPLY)} * {operand(pair[1], POWER)}"
+
+
+class Diag(Primitive):
+    """[.., n] as the diagonal of a [.., n, n] matrix. `diag(a) @ S` does not build it."""
+
+    name = "diag"
+    inputs = ("a",)
+    doc = "A vector as a diagonal matrix; products with it scale rows or columns."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.rank(0, 1)
+        last = given.axes[-1]
+        return [with_axes(given, (*given.axes, Axis(last.size)))]
+
+    def saved(self, node: Node) -> Size:
+        return elements(node.inputs[0].type)
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        return f"torch.diag_embed({args[0]})"
+
+
+class Outer(Primitive):
+    """outer(a, b)[i, j] = a[i] * b[j] over the last axes; leading axes equal or absent."""
+
+    name = "outer"
+    inputs = ("a", "b")
+    doc = "Outer product of the last axes: [.., n] and [.., m] to [.., n, m]."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        a, b = use.rank(0, 1), use.rank(1, 1)
+        lead = lead_axes(use, a.axes[:-1], b.axes[:-1])
+        return [TensorType((*lead, a.axes[-1], b.axes[-1]), promoted((a.kind, b.kind)), a.batched or b.batched)]
+
+    def flops(self, node: Node) -> Size:
+        return elements(node.outputs[0].type)
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        a, b = node.inputs
+        lead = max(a.type.rank, b.type.rank) - 1
+        left, right = padded(args[0], a, 1, lead), padded(args[1], b, 1, lead)
+        return f"{atom(left)}[..., :, None] * {atom(right)}[..., None, :]"
+
+
+class Dot(Primitive):
+    """dot(a, b): products of entries, summed over the last axis."""
+
+    name = "dot"
+    inputs = ("a", "b")
+    doc = "Inner product over the last axis: [.., n] and [.., n] to [..]."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        _numeric(use)
+        a, b = use.rank(0, 1), use.rank(1, 1)
+        use.same(a.axes[-1].size, b.axes[-1].size, "last axes")
+        axes, batched = broadcast(use)
+        return [TensorType(axes[:-1], promoted((a.kind, b.kind)), batched)]
+
+    def flops(self, node: Node) -> Size:
+        return 2 * max((elements(value.type) for value in node.inputs), key=lambda n: n if isinstance(n, int) else 0)
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return SUMS if axis == -1 else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        return method(f"{operand(args[0], MULTIPLY)} * {operand(args[1], POWER)}", "sum", "-1")
+
+
+PRIMITIVES: tuple[Primitive, ...] = (Matmul(), Diag(), Outer(), Dot())

@@ -1,0 +1,153 @@
+"""Reductions over named axes: sums, means, extremes, and what sums to one. They never reduce over the batch.
+
+Over an axis with lengths, only each sequence's real positions count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archdsl.graph.ir import Axis, Kind, Node, TensorType, Value
+from archdsl.primitives.axes import chosen, reduced
+from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.text import call, method
+
+if TYPE_CHECKING:
+    from archdsl.compiler.emit import Emitter
+
+AXIS = Param("axis", "any", None, 'axis number, list of axes, or "all"; may be left out when there is only one')
+KEEP = Param("keep", "bool", False, "keep reduced axes with size 1")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one reduction behaves: what stands at padded positions so that they do not count, and the kinds it takes and gives."""
+
+    torch: str  # method of a tensor
+    neutral: str = ""  # source; empty: has its own masked form
+    takes: tuple[Kind, ...] = ("bool", "int", "float", "complex")
+    gives: Kind | None = None  # None: the input's
+    several: bool = True  # can reduce several axes at once
+    verb: str = ""
+    doc: str = ""
+
+
+RULES: dict[str, Rule] = {
+    "sum": Rule("sum", "0", verb="sums over the axis", doc="Sum over axes; bools are counted."),
+    "mean": Rule("mean", verb="averages over the axis", takes=("bool", "int", "float", "complex"), doc="Mean over axes."),
+    "prod": Rule("prod", "1", several=False, verb="multiplies over the axis", doc="Product over one axis."),
+    "variance": Rule("var", takes=("float", "complex"), verb="averages over the axis", doc="Variance over axes: n - correction below."),
+    "std": Rule("std", takes=("float", "complex"), verb="averages over the axis", doc="Standard deviation over axes (see variance)."),
+    "amax": Rule("amax", 'float("-inf")', ("int", "float"), verb="takes the largest over the axis", doc="Largest entry over axes."),
+    "amin": Rule("amin", 'float("inf")', ("int", "float"), verb="takes the smallest over the axis", doc="Smallest entry over axes."),
+    "logsumexp": Rule(
+        "logsumexp", 'float("-inf")', ("float",), verb="sums over the axis", doc="log(sum(exp(x))) over axes, without overflow."
+    ),
+    "any": Rule("any", "False", ("bool",), "bool", verb="looks at the whole axis", doc="True where any entry along the axes is."),
+    "all": Rule("all", "True", ("bool",), "bool", verb="looks at the whole axis", doc="True where every entry along the axes is."),
+    "argmax": Rule(
+        "argmax", 'float("-inf")', ("int", "float"), "int", False, "looks at the whole axis", "Where the largest entry along an axis is."
+    ),
+    "argmin": Rule(
+        "argmin", 'float("inf")', ("int", "float"), "int", False, "looks at the whole axis", "Where the smallest entry along an axis is."
+    ),
+}
+
+
+class Reduce(Primitive):
+    """One reduction of the table. `x -> mean(axis=[1, 2])`; `keep=true` leaves the axes with size 1."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rule = RULES[name]
+        self.doc = self.rule.doc
+        self.params = (AXIS, KEEP)
+        if name in ("variance", "std"):
+            self.params += (Param("correction", "int", 1, "taken from the count: 1 is the unbiased estimate, 0 the plain mean of squares"),)
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.rank(0, 1)
+        if given.kind not in self.rule.takes:
+            use.fail("AD0314", f"{self.name} needs {' or '.join(self.rule.takes)} entries", f"this one is {given}")
+        axes = chosen(use, use.args["axis"])
+        if len(axes) > 1 and not self.rule.several:
+            use.fail("AD0315", f"{self.name} works on one axis at a time", f"{len(axes)} were given", hint="Apply it once for each axis.")
+        use.attrs["axis"] = axes
+        kind = self.rule.gives or given.kind
+        if self.name == "mean" and kind in ("int", "bool"):
+            kind = "float"
+        elif kind == "bool" and self.rule.gives is None:
+            kind = "int"
+        return [with_axes(given, reduced(given.axes, axes, use.args["keep"]), kind)]
+
+    def saved(self, node: Node):  # type: ignore[no-untyped-def]
+        return 0 if self.name in ("sum", "mean", "any", "all", "argmax", "argmin") else super().saved(node)
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return self.rule.verb if axis in node.attrs["axis"] else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        value, axes = node.inputs[0], node.attrs["axis"]
+        x = args[0]
+        if self.name == "mean" and value.type.kind in ("int", "bool"):
+            x = method(x, "to", e.placement("float"))
+        ragged = [(a, length) for a in axes if (length := e.lengths(value.type.axes[a])) is not None]
+        over = str(axes[0]) if len(axes) == 1 else f"({', '.join(map(str, axes))})"
+        named = {"correction": str(node.attrs["correction"])} if "correction" in node.attrs else {}
+        if node.attrs["keep"]:
+            named["keepdim"] = "True"
+        if not ragged:
+            return method(x, self.rule.torch, over, **named)
+        if self.rule.neutral:
+            for a, length in ragged:
+                x = call(e.support("fill_padding"), x, length, str(a), self.rule.neutral)
+            return method(x, self.rule.torch, over, **named)
+        (a, length), *more = ragged
+        if more:
+            raise NotImplementedError(f"{self.name} over two axes with lengths")
+        return call(e.support(f"masked_{self.rule.torch}"), x, length, str(a), over, **named)
+
+
+class AlongAxis(Primitive):
+    """Softmax and its kin: same shape, every entry depends on the whole axis."""
+
+    params: tuple[Param, ...] = (Param("axis", "int", -1, "the axis that is normalised"),)
+    verb = "normalises over the axis"
+
+    def __init__(self, name: str, doc: str) -> None:
+        self.name, self.doc = name, doc
+        if name == "normalise":
+            self.params = (*self.params, Param("p", "number", 2, "order of the norm"), Param("eps", "number", 1e-12, "smallest norm"))
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.rank(0, 1)
+        if given.kind not in ("float", "complex" if self.name == "normalise" else "float"):
+            use.fail("AD0314", f"{self.name} needs float entries", f"this one is {given}")
+        use.attrs["axis"] = use.axis(0, use.args["axis"])
+        return [given]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return self.verb if axis == node.attrs["axis"] else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        axis = node.attrs["axis"]
+        lengths = e.lengths(_axis(node.inputs[0], axis))
+        if self.name == "normalise":
+            x = args[0] if lengths is None else call(e.support("fill_padding"), args[0], lengths, str(axis), "0")
+            return f"torch.nn.functional.normalize({x}, p={node.attrs['p']}, dim={axis}, eps={node.attrs['eps']})"
+        if lengths is not None:
+            return call(e.support(f"masked_{self.name}"), args[0], lengths, str(axis))
+        return method(args[0], self.name, str(axis))
+
+
+def _axis(value: Value, axis: int) -> Axis:
+    return value.type.axes[axis]
+
+
+PRIMITIVES: tuple[Primitive, ...] = (
+    *(Reduce(name) for name in RULES),
+    AlongAxis("softmax", "exp(x) / sum(exp(x)) along an axis; padding gets weight 0."),
+    AlongAxis("log_softmax", "log(softmax(x)) along an axis, without overflow."),
+    AlongAxis("normalise", "x / max(|x|_p, eps) along an axis."),
+)
