@@ -5,30 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from archdsl.compiler.flow import FIXED, Flow, Flows, LookAhead, Place
-from archdsl.diagnostics import Diagnostic
+from archdsl.diagnostics import Diagnostic, Label, Span
 from archdsl.graph.ir import Axis, Graph, Node, Value
 from archdsl.graph.sizes import Poly
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One look-ahead: the node, why it looks ahead, and the occurrences through which it is reached (outermost first)."""
+    """One look-ahead: the node, why it looks ahead, and the occurrences through which it is reached (`layers.attention.attend`)."""
 
     node: Node
     reason: str
-    path: tuple[str, ...]
+    path: str
+
+    @property
+    def span(self) -> Span:
+        return self.node.origin.span
+
+    @property
+    def via(self) -> tuple[Label, ...]:
+        return self.node.origin.via
 
     def diagnostic(self, title: str = "this model is not causal") -> Diagnostic:
         """The finding as a problem at the place where the op was written."""
         origin = self.node.origin
-        where = ".".join(self.path)
         return Diagnostic(
             "AD0701",
             title,
             origin.span,
             f"`{self.node.op}` {self.reason}",
             origin.via,
-            f"Reached as {where}. A causal op gives at each position a result of that position and earlier ones.",
+            f"Reached as {self.path}. A causal op gives at each position a result of that position and earlier ones.",
             _HINTS.get(self.node.op, "Use a causal form of it, or drop the contract."),
         )
 
@@ -44,7 +51,7 @@ _HINTS = {
 class Report:
     """causal: no look-ahead along `axis`. axis: the size of the time axis as text, None if no output follows an input's axis.
 
-    decodable: causal, and the axis has a symbolic size, so that new positions can be fed one at a time; else `why_not` says why not.
+    decodable: causal, and the axis has a symbolic size, so that new positions can be fed one at a time; else `reason` says why not.
     decoded: the root inputs that bring new positions.
     """
 
@@ -52,7 +59,7 @@ class Report:
     axis: str | None
     lookaheads: list[Finding] = field(default_factory=list)
     decodable: bool = False
-    why_not: str = ""
+    reason: str = ""
     decoded: list[Value] = field(default_factory=list)
     flow: Flow | None = None
     size: Poly | None = None
@@ -73,7 +80,7 @@ def causality(graph: Graph) -> Report:
         flow = flows.of(graph.root, places)
         if all(p.axes for p in flow.outputs):
             return _judge(graph, axis, flow)
-    return Report(False, None, why_not="no axis of an input reaches every output")
+    return Report(False, None, reason="no axis of an input reaches every output")
 
 
 def _judge(graph: Graph, axis: Axis, flow: Flow) -> Report:
@@ -81,9 +88,9 @@ def _judge(graph: Graph, axis: Axis, flow: Flow) -> Report:
     decoded = [v for v in graph.root.inputs if flow.place(v).moving]
     report = Report(not findings, str(axis.size), findings, decoded=decoded, flow=flow)
     if findings:
-        report.why_not = f"`{findings[0].node.op}` {findings[0].reason}"
+        report.reason = f"`{findings[0].node.op}` {findings[0].reason}"
     elif not isinstance(axis.size, Poly) or axis.size.name is None:
-        report.why_not = f"the time axis has the fixed size {axis.size}"
+        report.reason = f"the time axis has the fixed size {axis.size}"
     else:
         report.decodable, report.size = True, axis.size
     return report
@@ -136,7 +143,7 @@ def _findings(flow: Flow) -> list[Finding]:
 
 
 def _finding(item: LookAhead, path: tuple[str, ...]) -> Finding:
-    return Finding(item.node, item.reason, (*path, item.node.occurrence))
+    return Finding(item.node, item.reason, ".".join((*path, item.node.occurrence)))
 
 
 __all__ = ["Finding", "Report", "causality"]

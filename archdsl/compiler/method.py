@@ -11,7 +11,7 @@ from archdsl.compiler.members import member
 from archdsl.compiler.names import RESERVED, Scope, attribute, identifier
 from archdsl.compiler.plan import Needs, readings
 from archdsl.compiler.structure import CALLS
-from archdsl.graph.ir import Axis, Instance, Node, Region, Value
+from archdsl.graph.ir import Axis, Instance, Kind, Node, Region, Value
 from archdsl.graph.sizes import Poly, Size, source
 from archdsl.primitives import TABLE
 
@@ -215,7 +215,32 @@ class Method:
             return None
         if self.over_time(axis):
             return "clock.count"
-        return self.owner.plan.keyword(axis.ragged)
+        base, *changes = axis.ragged.split(";")
+        keyword = self.owner.plan.keyword(base)
+        if not changes:
+            return keyword
+        self.owner.file.support.add("changed_lengths")
+        return f'changed_lengths({keyword}, "{";".join(c for c in changes if set(c) <= set("0123456789-*,"))}")'
+
+    def placement(self, kind: Kind) -> str:
+        """Keyword arguments that give a new tensor this method's device, and the dtype that goes with a kind of numbers."""
+        inputs = [v for v in self.region.all_inputs if id(v) in self.source]
+        floats = [self.source[id(v)] for v in inputs if v.type.kind in ("float", "complex")]
+        weights = [self.instance(i) + (f".{n}" if n else "") for i in self._instances() for n, w in i.weights.items() if w.kind == "float"]
+        near = [self.source[id(v)] for v in inputs] + weights
+        dtype = f"{(floats + weights)[0]}.dtype" if floats or weights else "torch.get_default_dtype()"
+        if kind == "complex":
+            dtype += ".to_complex()"
+        text_ = {"int": "", "bool": "dtype=torch.bool", "float": f"dtype={dtype}", "complex": f"dtype={dtype}"}[kind]
+        return ", ".join(p for p in ([f"device={near[0]}.device"] if near else []) + [text_] if p)
+
+    def _instances(self) -> list[Instance]:
+        return [*self.region.instances.values(), *self.region.borrowed]
+
+    @property
+    def batch(self) -> str:
+        """Source of the batch size."""
+        return next(f"{self.source[id(v)]}.shape[0]" for v in self.region.all_inputs if v.type.batched and id(v) in self.source)
 
     def over_time(self, axis: Axis) -> bool:
         return self.flow is not None and axis.identity in self.flow.time
@@ -239,8 +264,20 @@ class NodeEmitter:
     def weight(self, name: str) -> str:
         return f"{self.self}.{name}" if name else self.self
 
-    def instance(self, instance: Instance) -> str:
-        return self._method.instance(instance)
+    def module_source(self, name: str) -> str:
+        return self._method.instance(self._node.attrs[name])
+
+    def define(self, name: str, source: str) -> str:
+        return self._method.owner.file.define(name, source)
+
+    training = "self.training"
+
+    def placement(self, kind: Kind) -> str:
+        return self._method.placement(kind)
+
+    @property
+    def batch(self) -> str:
+        return self._method.batch
 
     def support(self, name: str) -> str:
         self._method.owner.file.support.add(name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from archdsl.compiler.causality import Report, causality
 from archdsl.compiler.flow import FIXED, Flow, Flows, Place
 from archdsl.compiler.structure import CALLS, feeds
-from archdsl.graph.ir import Axis, Graph, Instance, Node, Region, Value
+from archdsl.graph.ir import Axis, Graph, Kind, Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives import TABLE
 
@@ -47,10 +47,13 @@ class Probe:
     def weight(self, name: str) -> str:
         return f"{self.self}.{name}" if name else str(self.self)
 
-    def instance(self, instance: Instance) -> str:
-        return f"self.{instance.name}"
+    def module_source(self, name: str) -> str:
+        return f"self.{self.node.attrs[name].name}"
 
     def support(self, name: str) -> str:
+        return name
+
+    def define(self, name: str, source: str) -> str:
         return name
 
     def size(self, size: Size) -> str:
@@ -64,7 +67,7 @@ class Probe:
         if self.over_time(axis):
             self.stateful = True
             return "clock.count"
-        self.ragged.add(axis.ragged)
+        self.ragged.add(axis.ragged.partition(";")[0])
         return "lengths"
 
     @property
@@ -79,6 +82,12 @@ class Probe:
 
     def over_time(self, axis: Axis) -> bool:
         return self.flow is not None and axis.identity in self.flow.time
+
+    training = "self.training"
+    batch = "x.shape[0]"
+
+    def placement(self, kind: Kind) -> str:
+        return "device=x.device" if kind == "int" else "device=x.device, dtype=x.dtype"
 
 
 def probe(node: Node, flow: Flow | None) -> Needs:
@@ -122,7 +131,7 @@ class Plan:
         for region, flow in self._order:
             if flow is not None and self.of(region, flow).stateful:
                 self.variants.setdefault(id(region), []).append(flow)
-        self.ragged = sorted({a.ragged for v in graph.root.inputs for a in v.type.axes if a.ragged})
+        self.ragged = sorted({a.ragged.partition(";")[0] for v in graph.root.inputs for a in v.type.axes if a.ragged})
 
     def of(self, region: Region, flow: Flow | None) -> Needs:
         return self._needs[id(flow) if flow is not None else id(region)]
@@ -189,9 +198,18 @@ class Plan:
             if flow is not None and moving(flow, node):
                 needs.stateful = axis.identity in flow.time
             elif axis.ragged:
-                needs.lengths.add(axis.ragged)
-        if node.op == "skip" and flow is not None and moving(flow, node):
-            needs.stateful = True
+                needs.lengths.add(axis.ragged.partition(";")[0])
+        if node.op == "skip":
+            assert node.instance is not None and node.instance.region is not None
+            axis = node.inputs[0].type.axes[-2]
+            if flow is not None and moving(flow, node):
+                needs.stateful = not row_wise(node.instance.region)
+            elif axis.ragged:
+                needs.lengths.add(axis.ragged.partition(";")[0])
+        if node.op == "route" and node.attrs["router"]["kind"] == "expert_choice" and node.inputs[0].type.rank > 1:
+            axis = node.inputs[0].type.axes[-2]
+            if axis.ragged:
+                needs.lengths.add(axis.ragged.partition(";")[0])
         return needs
 
     def _spread(self, state: bool) -> bool:

@@ -16,17 +16,30 @@ def write(method: Method, node: Node) -> None:
     _WRITERS[node.op](method, node)
 
 
-def call_text(method: Method, path: str, region: Region, flow: Flow | None, args: list[str], borrowed: list[Instance], slot: str) -> str:
-    """`path(args, …)`, or `path.step(args, …, slot, clock)` where the region keeps state; lengths and sizes are handed on."""
+def call_text(
+    method: Method,
+    path: str,
+    region: Region,
+    flow: Flow | None,
+    args: list[str],
+    borrowed: list[Instance],
+    slot: str,
+    clock: str = "clock",
+    lengths: str | None = None,
+) -> str:
+    """`path(args, …)`, or `path.step(args, …, slot, clock)` where the region keeps state; lengths and sizes are handed on.
+
+    lengths: source to hand on instead of the caller's own.
+    """
     plan = method.owner.plan
     step = plan.form(region, flow)
     needs = plan.of(region, flow) if step else plan.of(region, None)
     parts = [*args, *(method.instance(i) for i in borrowed)]
     if step:
-        parts += [slot, "clock"]
+        parts += [slot, clock]
     for ragged in sorted(needs.lengths):
         keyword = plan.keyword(ragged)
-        parts.append(f"{keyword}={_lengths(method, ragged, keyword)}")
+        parts.append(f"{keyword}={lengths or _lengths(method, ragged, keyword)}")
     parts += [f"{symbol}={method.size(method.owner.file.symbol(symbol))}" for symbol in sorted(needs.sizes)]
     return f"{path}{'.' + step if step else ''}({', '.join(parts)})"
 

@@ -48,9 +48,11 @@ def render(diagnostic: Diagnostic, color: bool = False) -> str:
         place = f"{_clean(source.name)}:{own[0].line}" + (f":{column}" if column else "")
         lines.append(_paint(f"{' ' * gutter}{arrow} ", "gutter", color) + place)
         lines += _snippet(own, gutter, color)
-    for word, text in (("note", d.note), ("hint", d.hint)):
-        if text:
-            lines += _remark(word, _clean(text), gutter, color)
+    remarks = [(word, text) for word, text in (("note", d.note), ("hint", d.hint)) if text]
+    if marks and remarks:
+        lines.append(" " * (gutter + 1) + _paint("|", "gutter", color))
+    for word, text in remarks:
+        lines += _remark(word, _clean(text), gutter, color)
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -92,7 +94,6 @@ def _snippet(marks: list[_Mark], gutter: int, color: bool) -> list[str]:
             sign = ("^" if mark.primary else "-") * length
             shown = _paint(f"{sign} {mark.text}".rstrip(), "primary" if mark.primary else "secondary", color)
             lines.append(f"{empty} {' ' * min(start, WIDTH)}{shown}")
-    lines.append(empty)
     return lines
 
 

@@ -42,6 +42,8 @@ Positional = list[tuple[Any, ast.Expr]]
 def call(body: Body, callee: Any, positional: Positional, named: Given, node: ast.Call) -> Any:
     """`callee(…)`: configures a recipe, applies it when positional arguments are values, or both."""
     flat = _flatten(positional)
+    while isinstance(callee, Handed) and (named or any(not isinstance(v, Value) for v, _ in flat)):
+        callee = callee.recipe  # a recipe received as a parameter can be given parameters of its own: Mix(heads)
     if isinstance(callee, FunctionRecipe):
         return _function(body, callee, flat, named, node)
     values = [v for v, _ in flat if isinstance(v, Value)]

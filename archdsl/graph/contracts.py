@@ -28,9 +28,9 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 class _Failed(Exception):
     """A condition that does not hold, with the explanation to show."""
 
-    def __init__(self, node: ast.Node, label: str, note: str = "", labels: tuple[Label, ...] = (), code: str = "AD0501") -> None:
+    def __init__(self, node: ast.Node, label: str, note: str = "") -> None:
         super().__init__(label)
-        self.node, self.label, self.note, self.labels, self.code = node, label, note, labels, code
+        self.node, self.label, self.note = node, label, note
 
 
 def check_contracts(namespace: Namespace, loader: Loader, done: Elaborated, arch: str | None, overrides: Mapping[str, Any]) -> list[ast.Expect]:
@@ -55,7 +55,8 @@ def check_contracts(namespace: Namespace, loader: Loader, done: Elaborated, arch
             checked.append(expect)
         except ArchError as error:
             for diagnostic in error.diagnostics:
-                collector.add(diagnostic.with_labels(Label(expect.span, "while checking this contract")))
+                seen = any(label.span == expect.condition.span for label in diagnostic.labels) or diagnostic.span == expect.condition.span
+                collector.add(diagnostic if seen else diagnostic.with_labels(Label(expect.span, "while checking this contract")))
         except _Failed as failed:
             collector.add(_broken(expect, failed))
     collector.check()
@@ -67,8 +68,8 @@ def _given(expect: ast.Expect) -> dict[str, Any]:
 
 
 def _broken(expect: ast.Expect, failed: _Failed) -> Diagnostic:
-    title = "the model looks ahead, but is expected to be causal" if failed.code == "AD0701" else f"the contract `{expect.condition.span.text}` does not hold"
-    return Diagnostic(failed.code, title, failed.node.span, failed.label, failed.labels, failed.note)
+    title = f"the contract `{expect.condition.span.text}` does not hold"
+    return Diagnostic("AD0501", title, failed.node.span, failed.label, note=failed.note)
 
 
 def check_one(expect: ast.Expect, graph: Graph) -> None:
@@ -180,12 +181,8 @@ class _Figures:
             return
         if not wanted:
             raise _Failed(node, "the model is causal")
-        looks = report.lookaheads[0] if report.lookaheads else None
-        if looks is None:
-            raise _Failed(node, report.reason or "there is no time axis to be causal along")
-        others = f" ({len(report.lookaheads) - 1} more)" if len(report.lookaheads) > 1 else ""
-        labels = (Label(looks.span, f"{looks.reason}{others}"), *looks.via)
-        raise _Failed(node, f"broken by `{looks.path}`", f"At `{looks.path}` the output at one time depends on later ones.", labels, "AD0701")
+        expected = Label(node.span, "expected here")
+        raise ArchError(*(d.with_labels(expected) for d in report.diagnostics(self.graph)))
 
     def terms(self, node: ast.Expr) -> str:
         """What a parameter count is made of, largest parts first."""

@@ -10,13 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from archdsl.graph.expressions import ONE, ZERO, Apply, Const, Custom, Expr, Var, order
-from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM
+from archdsl.graph.functions import CALL, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM
 
 LONGEST = 110  # characters of one expression before a part gets a line of its own
 
 _WORDS = {
     "add": "total", "sub": "difference", "mul": "product", "div": "ratio", "square": "square", "neg": "minus", "where": "chosen", "pow": "power",
-    "gt": "mask", "ge": "mask", "lt": "mask", "le": "mask", "eq": "mask", "ne": "mask", "and_": "mask", "or_": "mask", "not_": "mask",
+    "gt": "mask", "ge": "mask", "lt": "mask", "le": "mask", "eq": "mask", "ne": "mask", "and_": "mask", "or_": "mask", "not_": "mask", "max": "upper", "min": "lower",
+    "abs": "magnitude", "round": "rounded",
 }  # fmt: skip
 
 
@@ -144,6 +145,3 @@ def _number(value: int | float | complex) -> tuple[str, int]:
         return f'float("{value}")', CALL
     text = repr(value)
     return text, (NEGATE if text.startswith("-") else CALL)
-
-
-__all__ = ["COMPARE", "to_torch"]

@@ -9,8 +9,9 @@ from archdsl.language.arch_parser import RULES, START, STATES
 from archdsl.language.builder import Builder
 from archdsl.language.layout import arrange
 from archdsl.language.lexer import Token, tokenize
-from archdsl.language.mistakes import Situation, explain
-from archdsl.language.syntax import Expr, File
+from archdsl.language.mistakes import explain
+from archdsl.language.situation import Situation
+from archdsl.language.syntax import Comment, Expr, File
 
 SPLICE = 100
 OPENING = ("LPAR", "LSQB", "LBRACE", "LSET")
@@ -22,11 +23,8 @@ _shortcuts: dict[tuple[int, int, str], int] = {}
 
 
 def parse(source: Source) -> File:
-    """The tree of a whole file. Raises ArchError with all that was found (at most 20 errors)."""
-    problems = Collector()
-    tokens, comments = tokenize(source, problems)
-    file = _Parser(tokens, source, problems).run("file")
-    problems.check()
+    """The tree of a whole file. Raises ArchError with all that was found (at most 20 errors), in the order of the text."""
+    file, comments = _run(source, "file")
     assert isinstance(file, File)
     file.comments = comments
     return file
@@ -34,11 +32,19 @@ def parse(source: Source) -> File:
 
 def parse_expression(source: Source) -> Expr:
     """The tree of a text that is one expression (as given on a command line)."""
-    problems = Collector()
-    tokens, _ = tokenize(source, problems)
-    expression: Expr = _Parser(tokens, source, problems).run("expression")
-    problems.check()
+    expression: Expr = _run(source, "expression")[0]
     return expression
+
+
+def _run(source: Source, goal: str) -> tuple[Any, list[Comment]]:
+    problems = Collector()
+    try:
+        tokens, comments = tokenize(source, problems)
+        result = _Parser(tokens, source, problems).run(goal)
+        problems.check()
+    except ArchError as error:
+        raise ArchError(*sorted(error.diagnostics, key=lambda d: d.span.start if d.span else 0)) from None
+    return result, comments
 
 
 class _Parser:
@@ -127,7 +133,8 @@ class _Parser:
         if index == self.last_error:  # no headway: the brackets around are beyond repair
             raise ArchError(*self.problems.diagnostics)
         self.last_error = index
-        self.problems.add(explain(Situation(self.source, self.tokens, index, self.accepts)))
+        if not self.told(self.tokens[index]):
+            self.problems.add(explain(Situation(self.source, self.tokens, index, self.accepts)))
         self.building = False
         depth = 0
         while not any(goal in STATES[self.states[-1]] for goal in _RESYNC):
@@ -148,6 +155,11 @@ class _Parser:
         self.starts.append(self.tokens[index].start)
         self.ends.append(self.tokens[index].start)
         return index
+
+    def told(self, token: Token) -> bool:
+        """Whether something was told on the token's line already: what follows is probably its echo, and comes back if it is not."""
+        line = self.source.position(token.start)[0]
+        return any(d.span is not None and self.source.position(d.span.start)[0] == line for d in self.problems.diagnostics)
 
     def accepts(self, kind: str) -> bool:
         """Whether a token of this kind could stand next: the reductions are run on a copy of the states."""

@@ -12,6 +12,7 @@ from archdsl.graph.torch_text import to_torch
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
 from archdsl.primitives.known_acts import torch_text
+from archdsl.primitives.text import atom
 
 if TYPE_CHECKING:
     from archdsl.compiler.emit import Emitter
@@ -104,13 +105,13 @@ def class_source(name: str, act: Act) -> str:
     slopes: list[Expr] = [call("mul", act.backward[n], seed) for n in names]
     back, grads = to_torch(slopes, {**names, seed.name: "grad"}, like, ["ctx"])
     learned = {p.name for p in act.learned}
-    several = len(names) > 1
-    results = [f"({g}).sum_to_size({names[n]}.shape)" if n in learned else g for n, g in zip(names, grads, strict=True)]
+    results = [f"{atom(g)}.sum_to_size({names[n]}.shape)" if n in learned else g for n, g in zip(names, grads, strict=True)]
     arguments = ", ".join(names.values())
     body = _INDENT.join([f"ctx.save_for_backward({arguments})", *lines, f"return {value}"])
     used = _used(act.backward.values())
     opened = ", ".join(names[n] if n in used or n == act.inputs[0] or n in learned else "_" for n in names)
-    reverse = _INDENT.join([f"{opened}{'' if several else ','} = ctx.saved_tensors", *back, *_returned(results)])
+    opened = opened if len(names) > 1 else f"({opened},)"
+    reverse = _INDENT.join([f"{opened} = ctx.saved_tensors", *back, *_returned(results)])
     return f'''class {name}(torch.autograd.Function):
     """{_summary(act)}"""
 

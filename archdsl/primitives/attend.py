@@ -71,7 +71,7 @@ class Attend(Primitive):
         if use.args["bias"] == "alibi" and not isinstance(heads, int):
             use.fail("AD0305", "ALiBi has one slope per head: their number must be known", f"it is {heads}")
         if use.args["score"] == "softmax" and use.args["normalise"] != "none":
-            use.fail("AD0260", "softmax weights sum to one already", "`normalise` has no place here", hint="Leave it out, or choose another score.")
+            use.fail("AD0260", "softmax weights sum to one already", "`normalise` has no place here", hint="Leave it out.")
         if use.args["score"] != "softmax" and use.args["sinks"] is not False:
             use.fail("AD0260", "sinks belong to softmax attention", f"the score here is {use.args['score']}")
 

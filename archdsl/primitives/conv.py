@@ -62,7 +62,8 @@ class Conv(Primitive):
             WEIGHT,
             Param("mode", "str", "zeros", 'what padding holds: "zeros", "reflect", "replicate" or "circular"'),
         )
-        self.doc = f"{'Depthwise c' if depthwise else 'C'}onvolution over the last {'axis' if dims == 1 else f'{dims} axes'}, channels before."
+        over = "axis" if dims == 1 else f"{dims} axes"
+        self.doc = f"{'Depthwise c' if depthwise else 'C'}onvolution over the last {over}, channels before."
 
     def infer(self, use: Use) -> list[TensorType]:
         use.rank(0, self.dims + 1)
@@ -98,10 +99,8 @@ class Conv(Primitive):
             return axis
         size = floordiv(axis.size + (rest - 1), stride, use.facts) + 1
         if decide_compare("<", size, 1, use.facts):
-            use.fail(
-                "AD0321", f"{self.name} has nothing left of an axis", f"{axis.size} positions, but the kernel spans {dilation * (k - 1) + 1}",
-                hint='Use a smaller kernel, or padding="same".',
-            )  # fmt: skip
+            span = f"{axis.size} positions, but the kernel spans {dilation * (k - 1) + 1}"
+            use.fail("AD0321", f"{self.name} has nothing left of an axis", span, hint='Use a smaller kernel, or padding="same".')
         return Axis(size, ragged=f"{axis.ragged};{rest - 1},{stride}" if axis.ragged is not None else None)
 
     def flops(self, node: Node) -> Size:

@@ -49,7 +49,7 @@ class Linear(Primitive):
 
     def _matrix(self, use: Use, given: TensorType, out: Size, inputs: Size) -> None:
         if given.rank != 2:
-            use.fail("AD0303", "a weight of linear must have two axes, [out, in]", f"this one is {given}", hint="Reshape it with rearrange.")
+            use.fail("AD0303", "a weight of linear must have two axes, [out, in]", f"this one is {given}", hint="Use rearrange.")
         use.same(given.axes[0].size, out, "rows of the weight and outputs")
         use.same(given.axes[1].size, inputs, "columns of the weight and inputs")
 

@@ -94,14 +94,16 @@ class Matmul(Primitive):
         if a.type.rank == 1 and b.type.rank == 1:
             return method(f"{operand(left, MULTIPLY)} * {operand(right, POWER)}", "sum", "-1")
         # torch reads a 1-D operand as a vector only if it has no batch axis; a batched one is made a row or a column first.
-        row, column = a.type.rank == 1 and a.type.batched, b.type.rank == 1 and b.type.batched
+        # Against an unbatched matrix its batch axes can serve as rows.
+        row = a.type.rank == 1 and a.type.batched and (b.type.batched or b.type.rank > 2)
+        column = b.type.rank == 1 and b.type.batched
         if row:
             left = f"{atom(left)}[..., {', '.join(['None'] * (lead + 1))}, :]"
-        else:
+        elif a.type.rank > 1:
             left = padded(left, a, 2, lead)
         if column:
             right = f"{atom(right)}[..., {', '.join(['None'] * lead + [':', 'None'])}]"
-        else:
+        elif b.type.rank > 1:
             right = padded(right, b, 2, lead)
         product = f"{operand(left, MULTIPLY)} @ {operand(right, POWER)}"
         return method(product, "squeeze", "-2" if row else "-1") if row or column else product

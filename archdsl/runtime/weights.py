@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -18,8 +18,12 @@ from archdsl.diagnostics import ArchError, Diagnostic, Span, suggestion
 from archdsl.runtime.fit import Plan, check_config, compare, plan
 from archdsl.runtime.gguf import GGUFFile
 from archdsl.runtime.huggingface import HuggingFaceFolder, SafetensorsFile
+from archdsl.runtime.pretrained import KNOWN, find_pretrained
 from archdsl.runtime.transforms import FitError
 from archdsl.runtime.weightmap import Section, WeightMap, load_weight_map, shipped_maps
+
+if TYPE_CHECKING:
+    from archdsl.api import Spec
 
 
 class Source(Protocol):
@@ -103,22 +107,24 @@ def load_weights(
     path: str | Path,
     *,
     map: WeightMap | str | Path | None = None,
+    spec: Spec | None = None,
     spec_params: Mapping[str, Any] | None = None,
     strict: bool = True,
 ) -> LoadReport:
     """Sets a model's weights from a file.
 
-    path: a .gguf file, a Hugging Face folder, or a .safetensors file saved by `save_weights` (names equal). map: where foreign names go; by
-    default the shipped map that fits best. spec_params: the spec's arguments (`{"d": 576, …}`), compared with the file's settings. With
+    path: a .gguf file, a Hugging Face folder, a .safetensors file saved by `save_weights` (names equal), or a known name
+    ("smollm2-135m"). map: where foreign names go; by default the one that fits best of the map beside the spec and the shipped maps.
+    spec: what the model was built from; its arguments (or spec_params, `{"d": 576, …}`) are compared with the file's settings. With
     strict=False (an edited spec) what fits is loaded and the report lists the rest. Dtype and device of the model are kept; weights on
-    the meta device are made on the CPU. Raises AD0801 to AD0805 and AD0810.
+    the meta device are made on the CPU. Raises AD0801 to AD0806 and AD0810.
     """
     start = time.perf_counter()
-    source = open_weights(path)
+    source = open_weights(find_pretrained(str(path)) if str(path) in KNOWN else path)
     try:
         names = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-        chosen = _choose_map(source, names, map)
-        params = dict(spec_params or {})
+        chosen = _choose_map(source, names, map, spec)
+        params = dict(spec_params if spec_params is not None else spec.arguments if spec is not None else {})
         report = LoadReport(source.path, source.format, chosen.name if chosen else None)
         section = chosen.section("gguf" if source.format == "gguf" else "huggingface") if chosen else None
         if chosen and section:
@@ -135,7 +141,7 @@ def load_weights(
     return report
 
 
-def _choose_map(source: Source, names: Mapping[str, Any], given: WeightMap | str | Path | None) -> WeightMap | None:
+def _choose_map(source: Source, names: Mapping[str, Any], given: WeightMap | str | Path | None, spec: Spec | None) -> WeightMap | None:
     """The map to use; None means that names are equal."""
     if isinstance(given, WeightMap):
         return given
@@ -145,7 +151,7 @@ def _choose_map(source: Source, names: Mapping[str, Any], given: WeightMap | str
     if source.format == "safetensors" or equal * 2 > len(names):
         return None
     best: tuple[int, WeightMap] | None = None
-    for path in shipped_maps():
+    for path in dict.fromkeys([*_beside(spec), *shipped_maps()]):
         map_ = load_weight_map(path)
         section: Section | None = map_.section(source.format)
         if section and source.architecture in section.architecture:
@@ -162,6 +168,12 @@ def _choose_map(source: Source, names: Mapping[str, Any], given: WeightMap | str
             )
         )
     return best[1]
+
+
+def _beside(spec: Spec | None) -> list[Path]:
+    """The map beside each file the spec was read from: `my.arch` has `my.weights.yaml`."""
+    found = [Path(source.name).with_suffix(".weights.yaml") for source in (spec.graph.sources if spec else ())]
+    return [path for path in found if path.is_file()]
 
 
 def _misfit(report: LoadReport, found: Plan, source: Source, map_: WeightMap | None) -> Diagnostic:

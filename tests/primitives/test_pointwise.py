@@ -6,7 +6,7 @@ from helpers import assumed, check, matches, refused, run, value, written
 
 from archdsl.graph.functions import FUNCTIONS
 from archdsl.graph.ir import Axis
-from archdsl.graph.sizes import symbol
+from archdsl.graph.sizes import floordiv, symbol
 
 torch.manual_seed(2)
 
@@ -37,8 +37,8 @@ def test_shapes_combine_under_a_batch(a, left, b, right, lead):
     for swap in (False, True):
         first, second = ((b, right), (a, left)) if swap else ((a, left), (b, right))
         node = apply("sub", value(*first[0], batched=first[1]), value(*second[0], batched=second[1]))
-        x = torch.randn(*(lead if first[1] else ()), *first[0], dtype=torch.float64)
-        y = torch.randn(*(lead if second[1] else ()), *second[0], dtype=torch.float64)
+        x = torch.randn((*(lead if first[1] else ()), *first[0]), dtype=torch.float64)
+        y = torch.randn((*(lead if second[1] else ()), *second[0]), dtype=torch.float64)
         result = run(node, x, y)
         matches(node, result, len(lead))
         if not (left or right):
@@ -69,8 +69,8 @@ def test_shapes_that_do_not_combine(a, b, words):
 
 
 def test_open_equation_is_assumed():
-    apply("add", value("T", 3), value(8, 3))
-    assert assumed() == ["T == 8"]
+    apply("add", value("T", 3), value(2 * floordiv(symbol("T"), 2), 3))
+    assert assumed() == ["T == 2*floor(T/2)"]
 
 
 def test_identity_comes_from_the_side_that_is_not_stretched():
@@ -133,6 +133,9 @@ def test_kinds(function, kinds, scalars, expected):
     tensors = [make[k]() for k in kinds]
     result = run(node, *tensors)
     matches(node, result)
+    if (function, kinds) == ("exp", ["complex"]):  # the table's own values are real
+        assert torch.equal(result, tensors[0].exp())
+        return
     given = iter(tensors)
     operands = [torch.full((2, 4), scalars[i]) if i in scalars else next(given) for i in range(FUNCTIONS[function].arity)]
     for place in [(0, 0), (1, 3)]:

