@@ -11,7 +11,6 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "primitives" / "support", _PACKAGE / "compiler" / "support")
-FILES = (_PACKAGE / "runtime" / "initialise.py",)
 HEADER = ("import torch", "import torch.nn as nn", "import torch.nn.functional as F")  # every emitted file has these
 
 
@@ -28,7 +27,7 @@ class Piece:
 def files() -> list[Path]:
     """The files of the library in reading order."""
     found = [p for folder in FOLDERS for p in sorted(folder.glob("*.py")) if p.name != "__init__.py"]
-    return found + [p for p in FILES if p.exists()]
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
+from helpers import refused
+from made import Emitter, Made, close, close_with_gradients, decode, decode_ragged, value
 
 from archdsl.graph.ir import Axis
 from archdsl.graph.sizes import symbol
-from tests.primitives.helpers import refused
-from tests.primitives.modules import Made, close, close_with_gradients, decode, decode_ragged, value
 
 T = 11
 OPTIONS = {
@@ -151,7 +151,7 @@ def test_lengths_hide_padded_keys(name):
 
 def test_causal_with_lengths_needs_no_mask():
     made, _ = made_for({}, ragged=True, causal=True)
-    assert "lengths" not in made.source(__import__("tests.primitives.modules", fromlist=["Emitter"]).Emitter(lengths=True), 3, False)
+    assert "lengths" not in made.source(Emitter(lengths=True), 3, False)
 
 
 @pytest.mark.parametrize(("shape", "batched"), [((T, T), False), ((4, T, T), False), ((T, T), True), ((4, T, T), True), ((1, T, T), False)])

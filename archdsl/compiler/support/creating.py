@@ -8,7 +8,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from archdsl.runtime.initialise import initialise
+from archdsl.primitives.support.random import initialise
 
 
 def initialise_all(model: nn.Module, seed: int) -> None:

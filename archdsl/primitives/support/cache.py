@@ -19,12 +19,12 @@ def take_rows(x: Tensor, index: Tensor) -> Tensor:
     """Rows of x [B, ..., N, c] along axis -2: the same for all sequences (index [M]), or each its own ([B, M])."""
     if index.dim() == 1:
         return x.index_select(-2, index)
-    return x.gather(-2, index.view(-1, *[1] * (x.dim() - 3), index.shape[1], 1).expand(*x.shape[:-2], -1, x.shape[-1]))
+    return x.gather(-2, index.view(len(index), *[1] * (x.dim() - 3), index.shape[1], 1).expand(*x.shape[:-2], -1, x.shape[-1]))
 
 
 def write_rows(x: Tensor, index: Tensor, rows: Tensor) -> None:
     """Puts rows [B, ..., M, c] in place into x [B, ..., N, c], each sequence at its own places [B, M]."""
-    x.scatter_(-2, index.view(-1, *[1] * (x.dim() - 3), index.shape[1], 1).expand_as(rows), rows)
+    x.scatter_(-2, index.view(len(index), *[1] * (x.dim() - 3), index.shape[1], 1).expand_as(rows), rows)
 
 
 def keep_all(slot: dict[str, Tensor], name: str, new: Tensor, clock: Clock) -> Tensor:

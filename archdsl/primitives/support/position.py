@@ -11,14 +11,16 @@ from torch import Tensor
 from archdsl.primitives.support.clock import Clock
 
 
-def rotary_frequencies(size: int, base: float, scaling: tuple[Any, ...] | None, device: torch.device) -> Tensor:
+def rotary_frequencies(
+    size: int, base: float, scaling: tuple[Any, ...] | None, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Angular speeds [size / 2] of rotary embeddings, with a context extension applied.
 
     scaling: None, ("linear", factor), ("ntk", factor), ("llama3", factor, low, high, original) or ("yarn", factor, fast, slow, original).
     """
     if scaling is not None and scaling[0] == "ntk":
         base = base * scaling[1] ** (size / (size - 2))
-    speeds = 1.0 / base ** (torch.arange(0, size, 2, device=device, dtype=torch.float32) / size)
+    speeds = 1.0 / base ** (torch.arange(0, size, 2, device=device, dtype=dtype) / size)
     if scaling is None or scaling[0] == "ntk":
         return speeds
     kind, factor = scaling[:2]
@@ -35,7 +37,7 @@ def rotary_frequencies(size: int, base: float, scaling: tuple[Any, ...] | None, 
         return size * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base))
 
     first, last = max(math.floor(pair(fast)), 0), min(math.ceil(pair(slow)), size - 1)
-    ramp = (torch.arange(size // 2, device=device, dtype=torch.float32) - first) / max(last - first, 0.001)
+    ramp = (torch.arange(size // 2, device=device, dtype=dtype) - first) / max(last - first, 0.001)
     keep = 1 - ramp.clamp(0, 1)
     return speeds * (keep + (1 - keep) / factor)
 
@@ -45,7 +47,7 @@ def rotary_angles(
 ) -> tuple[Tensor, Tensor]:
     """Cosines and signed sines [*positions, size] in x's dtype: x * cos + swap(x) * sin turns each pair of entries."""
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    angles = positions.to(wide)[..., None] * rotary_frequencies(size, base, scaling, x.device).to(wide)
+    angles = positions.to(wide)[..., None] * rotary_frequencies(size, base, scaling, x.device, wide)
     cos, sin = angles.cos(), angles.sin()
     if scaling is not None and scaling[0] == "yarn":
         attention = 0.1 * math.log(scaling[1]) + 1.0 if scaling[1] > 1 else 1.0
