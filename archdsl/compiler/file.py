@@ -154,6 +154,6 @@ def _renamed(source: str, old: str, new: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def emit(graph: Graph, hash_line: str = "") -> str:
+def write(graph: Graph, hash_line: str = "") -> str:
     """A complete Python file for a graph: readable classes and the support they use. It runs with torch alone."""
     return FileWriter(graph).text(hash_line)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "primitives" / "support", _PACKAGE / "compiler" / "support")
-HEADER = ("import torch", "import torch.nn as nn", "import torch.nn.functional as F")  # every emitted file has these
+HEADER = (
+    "import torch", "import torch.nn as nn", "import torch.nn.functional as F", "from torch import nn", "from torch.nn import functional as F"
+)  # every emitted file has these
 
 
 @dataclass(frozen=True)

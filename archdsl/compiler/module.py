@@ -53,8 +53,9 @@ class ModuleWriter:
                 entries.append((f"{name}.{part}" if part else name, init_literal(weight.init)))
         if not entries:
             return []
-        table = "{" + ", ".join(f'"{name}": {value}' for name, value in entries) + "}"
-        return ["\n", text.statement("init = ", table, 1, text.WIDTH if len(entries) == 1 else 60)]
+        if len(entries) == 1:
+            return ["\n", text.statement("init = ", f'{{"{entries[0][0]}": {entries[0][1]}}}', 1)]
+        return ["\n", "    init = {\n", *(f'        "{name}": {value},\n' for name, value in entries), "    }\n"]
 
     def _constructor(self) -> list[str]:
         lines = ["    def __init__(self) -> None:\n", "        super().__init__()\n"]

@@ -148,7 +148,7 @@ class Plan:
     def runs(self, node: Node, flow: Flow | None) -> list[tuple[Region, Flow | None]]:
         """The regions a node runs and the form of each: a step form only where the node itself moves."""
         regions = [f.region for f in feeds(node)]
-        if flow is None or not moving(flow, node) or node.op in ("scan", "cell"):
+        if not regions or flow is None or not moving(flow, node) or node.op in ("scan", "cell"):
             return [(r, None) for r in regions]
         children = flow.children[id(node)]
         if node.op == "loop":

@@ -136,7 +136,8 @@ class Collector:
         self.diagnostics: list[Diagnostic] = []
 
     def add(self, diagnostic: Diagnostic) -> None:
-        if diagnostic not in self.diagnostics:
+        diagnostic = _tidied(diagnostic)
+        if not any(_same_cause(diagnostic, known) for known in self.diagnostics):
             self.diagnostics.append(diagnostic)
         if len(self.errors) >= MAX_ERRORS:
             raise ArchError(*self.diagnostics)
@@ -152,3 +153,25 @@ class Collector:
     def check(self) -> None:
         if self.errors:
             raise ArchError(*self.diagnostics)
+
+
+def _same_cause(a: Diagnostic, b: Diagnostic) -> bool:
+    """Equal, or the same complaint within the same expansion (q, k and v that all fail to split into heads): said once."""
+    return a == b or (bool(a.labels) and (a.code, a.title, a.labels) == (b.code, b.title, b.labels))
+
+
+def _tidied(diagnostic: Diagnostic) -> Diagnostic:
+    """Drops labels that repeat the place of the problem, and folds a long run of equal ones (a recursion)."""
+    from dataclasses import replace
+
+    labels: list[Label] = []
+    runs: dict[tuple[Span, str], int] = {}
+    for label in diagnostic.labels:
+        if label.span == diagnostic.span and label.text.startswith("in `"):
+            continue
+        key = (label.span, label.text)
+        runs[key] = runs.get(key, 0) + 1
+        if runs[key] == 1:
+            labels.append(label)
+    folded = tuple(Label(x.span, f"{x.text} (again and again)") if runs[(x.span, x.text)] > 2 else x for x in labels)
+    return replace(diagnostic, labels=folded)

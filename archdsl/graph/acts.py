@@ -26,8 +26,8 @@ class Learned:
 class Act:
     """A lowered act. Two acts are equal if they compute the same, under the same name.
 
-    forward and backward are in the variables `inputs` and the learned parameters' names. custom: the slope was declared, here or in an act it
-    calls, so it need not be the derivative of `forward`.
+    forward and backward are in the variables `inputs` and the learned parameters' names. custom: the slope was declared, here or in an
+    act it calls, so it need not be the derivative of `forward`.
     """
 
     name: str
@@ -66,7 +66,8 @@ def _lower_act(decl: syntax.ActDecl, statics: Mapping[str, int | float | Fractio
     if unknown:
         fail("AD0281", f"`{decl.name}` has no parameter `{unknown[0]}`", decl.name_span, "declared here")
     env = lowering.environment(decl, given)
-    numbers = tuple((p.name, lowering.number(syntax.Name(decl.name_span, p.name), env, f"`{p.name}` of {decl.name}")) for p in decl.parameters)
+    names = [p.name for p in decl.parameters]
+    numbers = tuple((n, lowering.number(syntax.Name(decl.name_span, n), env, f"`{n}` of {decl.name}")) for n in names)
     learned = tuple(_learned(lowering, decl, p, env, statics) for p in decl.learned)
     inputs = {name: var(name) for name in decl.inputs}
     value = lowering.body(decl, inputs, {**given, **{p.name: var(p.name) for p in learned}}, resolve, decl.name_span)
@@ -77,16 +78,22 @@ def _lower_act(decl: syntax.ActDecl, statics: Mapping[str, int | float | Fractio
             "AD0285", f"no derivative is known for `{problem.function}`, which `{decl.name}` uses", decl.forward.span,
             hint=f"Declare it: `act {decl.name}(…) = … backward …`.",
         )  # fmt: skip
-    return Act(decl.name, numbers, tuple(decl.inputs), learned, value, slopes, any(isinstance(n, Custom) for n in order(value)), decl.forward.span.text)
+    declared = any(isinstance(n, Custom) for n in order(value))
+    return Act(decl.name, numbers, tuple(decl.inputs), learned, value, slopes, declared, decl.forward.span.text)
 
 
 def _learned(
-    lowering: Lowering, decl: syntax.ActDecl, p: syntax.LearnedParameter, env: Mapping[str, Entry], statics: Mapping[str, int | float | Fraction]
+    lowering: Lowering,
+    decl: syntax.ActDecl,
+    p: syntax.LearnedParameter,
+    env: Mapping[str, Entry],
+    statics: Mapping[str, int | float | Fraction],
 ) -> Learned:
     per_axis = False
     if p.shape is not None:
         dims = p.shape.dims
-        per_axis = len(dims) == 1 and isinstance(dims[0], syntax.Name) and dims[0].id == "axis" and p.shape.kind == "float" and not p.shape.groups
+        named = len(dims) == 1 and isinstance(dims[0], syntax.Name) and dims[0].id == "axis"
+        per_axis = named and p.shape.kind == "float" and not p.shape.groups
         if not per_axis and dims:
             fail(
                 "AD0286", f"a learned parameter of an activation is one number, or one per entry of an axis: `{p.name}`", p.shape.span,

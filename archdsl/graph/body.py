@@ -60,7 +60,7 @@ class Body:
     def problem(
         self, code: str, title: str, span: Span, label: str = "", *, labels: Sequence[Label] = (), note: str = "", hint: str = ""
     ) -> Diagnostic:
-        return Diagnostic(code, title, span, label, tuple(labels) + self.via[:MAX_VIA], note, hint)
+        return Diagnostic(code, title, span, label, tuple(labels) + _shown(self.via), note, hint)
 
     def fail(
         self, code: str, title: str, span: Span, label: str = "", *, labels: Sequence[Label] = (), note: str = "", hint: str = ""
@@ -175,6 +175,11 @@ class Body:
     def assume(self, assumption: Assumption) -> None:
         if assumption not in self.region.assumptions:
             self.region.assumptions.append(assumption)
+
+
+def _shown(via: tuple[Label, ...]) -> tuple[Label, ...]:
+    """The chain of calls for a message: the innermost ones and the outermost."""
+    return via if len(via) <= MAX_VIA else (*via[: MAX_VIA - 1], via[-1])
 
 
 def build_region(

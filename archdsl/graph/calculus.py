@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from archdsl.graph.expressions import ONE, ZERO, Apply, Builder, Custom, Expr, Var, call, order
+from archdsl.graph.expressions import ONE, ZERO, Apply, Builder, Custom, Expr, Var, call
 from archdsl.graph.functions import FUNCTIONS
 
 _BUILD = Builder()

@@ -55,12 +55,17 @@ def check_contracts(namespace: Namespace, loader: Loader, done: Elaborated, arch
             checked.append(expect)
         except ArchError as error:
             for diagnostic in error.diagnostics:
-                seen = any(label.span == expect.condition.span for label in diagnostic.labels) or diagnostic.span == expect.condition.span
-                collector.add(diagnostic if seen else diagnostic.with_labels(Label(expect.span, "while checking this contract")))
+                collector.add(diagnostic if _shows(diagnostic, expect) else diagnostic.with_labels(Label(expect.span, "while checking this contract")))
         except _Failed as failed:
             collector.add(_broken(expect, failed))
     collector.check()
     return checked
+
+
+def _shows(diagnostic: Diagnostic, expect: ast.Expect) -> bool:
+    """Whether a diagnostic already points into the contract's line."""
+    spans = [diagnostic.span, *(label.span for label in diagnostic.labels)]
+    return any(s is not None and s.source is expect.span.source and expect.span.start <= s.start < expect.span.end for s in spans)
 
 
 def _given(expect: ast.Expect) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ def elaborate(
     body = Body(session, region, Scope(namespace), None, (), decision_tree(decisions or {}))
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, RECURSION))
+    collecting = gc.isenabled()
+    gc.disable()  # nothing made here dies before the end: collecting meanwhile only costs time
     try:
         given = _overrides(body, decl, overrides or {})
         bind_parameters(body, decl.name, decl.parameters, given, set(), decl.name_span)
@@ -85,6 +88,7 @@ def elaborate(
             types = [_shape_type(body, decl.on, "x", False)]
         session.building.append(decl.name)
         fill(body, decl.body, types, decl.name, decl.name_span)
+        _within_budget(body, decl)
         _unused(body)
     except ArchError as error:
         for diagnostic in error.diagnostics:
@@ -97,6 +101,8 @@ def elaborate(
         )
     finally:
         sys.setrecursionlimit(limit)
+        if collecting:
+            gc.enable()
     session.collector.check()
     graph = Graph(decl.name, region, session.facts, dict(region.params), region.doc, tuple(loader.sources))
     return Elaborated(graph, session.collector.warnings, session)
@@ -159,6 +165,27 @@ def _overrides(body: Body, decl: ast.BlockDecl, overrides: Mapping[str, Any]) ->
             value = evaluate(body, parse_expression(source))
         given[name] = value
     return given
+
+
+MAX_OPERATIONS = 1_000_000
+
+
+def _within_budget(body: Body, decl: ast.BlockDecl) -> None:
+    """Equal rounds are elaborated once, so a small file can stand for a huge model: its operations are counted before anything is made."""
+    counts: dict[int, int] = {}
+
+    def count(region: Region) -> int:
+        if id(region) not in counts:
+            total = len(region.nodes)
+            for instance in region.instances.values():
+                children = instance.rounds if instance.rounds is not None else [instance.region] if instance.region else []
+                total += sum(count(child) for child in children)
+            counts[id(region)] = total
+        return counts[id(region)]
+
+    operations = count(body.region)
+    if operations > MAX_OPERATIONS:
+        body.fail("AD0403", f"`{decl.name}` expands to too many operations", decl.name_span, f"{operations:,}; at most {MAX_OPERATIONS:,}")
 
 
 def _unused(body: Body) -> None:

@@ -322,6 +322,10 @@ def initialiser(body: Body, node: ast.Expr) -> Init:
             else:
                 args.append((argument.name, evaluate(body, argument.value)))
         return _initialiser(body, node.function.id, args, node)
+    if isinstance(node, ast.Call) and isinstance(node.function, ast.Name) and not body.scope.has(node.function.id):
+        function = lookup(body, node.function.id, body.scope)
+        if not isinstance(function, FunctionRecipe):
+            return _initialiser(body, node.function.id, [], node)
     value = evaluate(body, node)
     if isinstance(value, Init):
         return value

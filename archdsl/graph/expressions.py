@@ -150,7 +150,7 @@ def apply(function: str, *args: Expr) -> Apply:
 
 
 def custom(value: Expr, arguments: Iterable[Expr], slopes: Iterable[Expr]) -> Expr:
-    """A value with declared derivatives with respect to the arguments it was computed from. Without variables there is nothing to declare."""
+    """A value with declared derivatives with respect to the arguments it was computed from; arguments that are numbers need none."""
     pairs = [(a, s) for a, s in zip(arguments, slopes) if not isinstance(a, Const)]
     if not pairs:
         return value

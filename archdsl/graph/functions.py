@@ -1,7 +1,7 @@
 """The one table of scalar functions: how each is written in torch, what it is worth in floats, and its derivative.
 
-Acts, scans and the code generators all read this table; nothing else in the project knows a derivative. A derivative rule gets a builder `f`
-(any function of this table as a method: `f.exp(x)`) and the arguments, and returns d function / d argument; expressions support + - * / **.
+Acts, scans and the code generators all read this table; nothing else in the project knows a derivative. A derivative rule gets a builder
+`f` (any function of this table as a method: `f.exp(x)`) and the arguments, and returns d function / d argument, built with + - * / **.
 Torch templates name arguments by position; an infix template states its precedence so that only needed parentheses are written.
 """
 
@@ -84,16 +84,20 @@ def _softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
+def _rsqrt(x: float) -> float:
+    return _div(1, math.sqrt(x)) if x >= 0 else math.nan
+
+
 def _sign(x: float) -> int:
     return (x > 0) - (x < 0)
 
 
 def _digamma(x: float) -> float:
-    """Recurrence up to 6, then the asymptotic series."""
+    """Recurrence up to 12, then the asymptotic series."""
     if x <= 0:
         return math.nan if x == math.floor(x) else _digamma(1 - x) - math.pi / math.tan(math.pi * x)
     shift = 0.0
-    while x < 6:
+    while x < 12:
         shift -= 1 / x
         x += 1
     s = 1 / (x * x)
@@ -148,7 +152,7 @@ _ROWS = (
     ScalarFunction("log", 1, "torch.log({0})", _log, (lambda f, x: 1 / x,)),
     ScalarFunction("log1p", 1, "torch.log1p({0})", _log1p, (lambda f, x: 1 / (1 + x),)),
     ScalarFunction("sqrt", 1, "torch.sqrt({0})", _ieee(math.sqrt), (lambda f, x: 0.5 * f.rsqrt(x),)),
-    ScalarFunction("rsqrt", 1, "torch.rsqrt({0})", lambda x: _div(1, math.sqrt(x)) if x >= 0 else math.nan, (lambda f, x: -0.5 * f.rsqrt(x) / x,)),
+    ScalarFunction("rsqrt", 1, "torch.rsqrt({0})", _rsqrt, (lambda f, x: -0.5 * f.rsqrt(x) / x,)),
     # signs and steps
     ScalarFunction("abs", 1, "torch.abs({0})", abs, (lambda f, x: f.sign(x),)),
     ScalarFunction("sign", 1, "torch.sign({0})", _sign, ZERO1),
@@ -183,7 +187,9 @@ _ROWS = (
 FUNCTIONS: dict[str, ScalarFunction] = {row.name: row for row in _ROWS}
 
 # Functions a spec may call by name in an act; the operators' rows are reached through + - * / and the like.
-OPERATOR_ROWS = frozenset({"add", "sub", "mul", "div", "pow", "neg", "eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_", "mod", "floordiv"})
+OPERATOR_ROWS = frozenset(
+    ("add", "sub", "mul", "div", "pow", "neg", "eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_", "mod", "floordiv")
+)
 CALLABLE = frozenset(FUNCTIONS) - OPERATOR_ROWS
 
 CONSTANTS: dict[str, float] = {"pi": math.pi, "e": math.e, "inf": math.inf}

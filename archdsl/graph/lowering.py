@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any, NoReturn, Union
+from typing import NoReturn, Union
 
 from archdsl.diagnostics import ArchError, Diagnostic, Label, Span, did_you_mean
 from archdsl.graph import expressions as ex
@@ -23,8 +23,8 @@ Entry = Union[Expr, int, float, Fraction]
 Resolve = Callable[[str], "syntax.ActDecl | tuple[syntax.ActDecl, Resolve] | None"]
 
 _BINARY = {
-    "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow", "==": "eq", "!=": "ne", "<": "lt", "<=": "le",
-    ">": "gt", ">=": "ge", "and": "and_", "or": "or_",
+    "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow",
+    "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "and": "and_", "or": "or_",
 }  # fmt: skip
 _VARIADIC = ("max", "min")
 _MACROS = ("clamp",)
@@ -33,13 +33,16 @@ _MACROS = ("clamp",)
 def lower(node: syntax.Expr, env: Mapping[str, Entry], resolve: Resolve) -> Expr:
     """The expression of a syntax tree.
 
-    env: what names stand for (expressions or numbers). resolve: the act a name stands for where the text was written, alone or with the resolver
-    of the place it was declared; None if it is no act. Raises ArchError.
+    env: what names stand for (expressions or numbers). resolve: the act a name stands for where the text was written, alone or with the
+    resolver of the place it was declared; None if it is no act. Raises ArchError.
     """
     return Lowering(resolve).expression(node, env)
 
 
-def fail(code: str, title: str, span: Span | None, label: str = "", *, labels: tuple[Label, ...] = (), note: str = "", hint: str = "") -> NoReturn:
+def fail(
+    code: str, title: str, span: Span | None, label: str = "", *, labels: tuple[Label, ...] = (), note: str = "", hint: str = ""
+) -> NoReturn:
+    """Stops with a diagnostic."""
     raise ArchError(Diagnostic(code, title, span, label, labels, note, hint))
 
 
@@ -109,7 +112,7 @@ class Lowering:
             fail("AD0282", f"`{node.id}` is a function here without an argument", node.span, hint=f"Apply it: `{node.id}(x)`.")
         near = did_you_mean(node.id, {*env, *CONSTANTS})
         hint = f"Did you mean `{near}`?" if near else f"Known here: {', '.join(sorted(env))}." if env else ""
-        fail("AD0280", f"`{node.id}` is not known in this activation", node.span, "no input, parameter or constant has this name", hint=hint)
+        fail("AD0280", f"`{node.id}` is not known in this activation", node.span, "no input, parameter or constant", hint=hint)
 
     # ---- calls ----
 
@@ -188,7 +191,7 @@ class Lowering:
             if p.name not in given:
                 fail(
                     "AD0281", f"`{decl.name}` learns `{p.name}`, so a call inside an activation must give it", node.span, labels=(here,),
-                    hint=f"Write `{decl.name}({', '.join('x' for _ in values)}, {p.name}=…)` with a number or a learned parameter of this act.",
+                    hint=f"Write `{decl.name}({'x, ' * len(values)}{p.name}=…)` with a number or a learned parameter of this act.",
                 )  # fmt: skip
         return self.body(decl, dict(zip(decl.inputs, values)), given, resolve, node.span)
 

@@ -25,7 +25,7 @@ class SizeTooLarge(ValueError):
 class Function:
     """An opaque function of sizes: floor(a / b), quotient a / b, max(...) or min(...)."""
 
-    __slots__ = ("args", "kind", "weight", "_hash", "_text")
+    __slots__ = ("_hash", "_text", "args", "kind", "weight")
 
     def __init__(self, kind: str, args: tuple[Any, ...]):
         self.kind = kind
@@ -69,7 +69,7 @@ Terms = dict[Monomial, Number]
 class Poly:
     """An immutable, hashable, canonical polynomial that is not constant. Made by `symbol` and arithmetic, never directly."""
 
-    __slots__ = ("terms", "_hash", "_text")
+    __slots__ = ("_hash", "_text", "terms")
 
     def __init__(self, terms: Terms):
         self.terms = terms
@@ -273,7 +273,8 @@ def _power_source(atom: Atom, power: int, names: Mapping[str, str] | None) -> st
     elif atom.kind in ("max", "min"):
         text = f"{atom.kind}({', '.join(source(a, names) for a in atom.args)})"
     else:
-        text = f"(({source(atom.args[0], names)}) // ({source(atom.args[1], names)}))"
+        top, bottom = (source(a, names) for a in atom.args)
+        text = f"({top if top.isidentifier() else f'({top})'} // {bottom if bottom.isalnum() else f'({bottom})'})"
     return text if power == 1 else f"{text} ** {power}"
 
 

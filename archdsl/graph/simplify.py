@@ -1,7 +1,8 @@
 """Local algebra on expressions, applied as each node is built.
 
 Only rules that keep the numbers or make them safer: products of exponentials become one exponential (no 0 * inf), a factor that is zero on
-one side of a choice moves inside it, 1 / (1 + exp(-x)) becomes a sigmoid. `0 * x` is 0: a symbolic zero beats a NaN from an unused part.
+one side of a choice moves inside it, 1 / (1 + exp(-x)) becomes a sigmoid. `0 * x` and `x - x` are 0: a symbolic zero beats a NaN from an
+unused part.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def _sub(args: Args) -> Expr | None:
     a, b = args
     if b is ZERO:
         return a
+    if a is b:
+        return ZERO
     if a is ZERO:
         return call("neg", b)
     if _is(b, "neg"):
@@ -304,8 +307,8 @@ def _even(function: str) -> Callable[[Args], Expr | None]:
 
 
 _RULES: dict[str, Callable[[Args], Expr | None]] = {
-    "add": _add, "sub": _sub, "neg": _neg, "mul": _mul, "div": _div, "pow": _pow, "where": _where, "ne": _compare, "and_": _and, "or_": _or, "not_": _not,
-    "max": _same, "min": _same, "log": _log, "log1p": _log1p,
+    "add": _add, "sub": _sub, "neg": _neg, "mul": _mul, "div": _div, "pow": _pow, "max": _same, "min": _same, "log": _log, "log1p": _log1p,
+    "where": _where, "ne": _compare, "and_": _and, "or_": _or, "not_": _not,
     **{name: _odd(name) for name in ODD},
     **{name: _even(name) for name in EVEN},
 }  # fmt: skip

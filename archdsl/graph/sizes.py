@@ -6,12 +6,27 @@ answered True (proved), False (refuted) or None (open: the caller assumes it and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from math import gcd, lcm
+from math import lcm
 from typing import Any
 
-from archdsl.graph.polynomial import Function, Monomial, Number, Poly, Size, SizeTooLarge, evaluate, function, make, numerator, source, symbol, whole
+from archdsl.graph.polynomial import (
+    Function,
+    Monomial,
+    Number,
+    Poly,
+    Size,
+    SizeTooLarge,
+    evaluate,
+    function,
+    make,
+    numerator,
+    source,
+    symbol,
+    whole,
+)
+from archdsl.graph.size_bounds import bounds, points
 
 __all__ = [
     "Facts", "Poly", "Size", "SizeTooLarge", "ceildiv", "decide_compare", "decide_divides", "decide_equal", "evaluate", "floordiv", "mod",
@@ -25,23 +40,23 @@ class Facts:
     def __init__(self) -> None:
         self._said: list[tuple[str, Any, Any]] = []
         self._replace: dict[str, Size] = {}
-        self._zero: list[Poly] = []  # equations that give no substitution
-        self._divisors: dict[Monomial, int] = {}
-        self._whole: list[Poly] = []  # sums known to be whole
-        self._nonnegative: list[Poly] = []
+        self.zero: list[Poly] = []  # equations that give no substitution
+        self.divisors: dict[Monomial, int] = {}
+        self.sums: list[Poly] = []  # sums known to be whole
+        self.nonnegative: list[Poly] = []
 
     def copy(self) -> Facts:
         """An independent copy."""
         other = Facts()
         other._said = list(self._said)
         other._replace = dict(self._replace)
-        other._zero = list(self._zero)
-        other._divisors = dict(self._divisors)
-        other._whole = list(self._whole)
-        other._nonnegative = list(self._nonnegative)
+        other.zero = list(self.zero)
+        other.divisors = dict(self.divisors)
+        other.sums = list(self.sums)
+        other.nonnegative = list(self.nonnegative)
         return other
 
-    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[str]:
         """The facts as people write them: `H % 8 == 0`, `T == 2*S`, `T <= 512`."""
         text = {"divisible": "{} % {} == 0", "equal": "{} == {}", "less_equal": "{} <= {}"}
         for kind, a, b in self._said:
@@ -63,26 +78,26 @@ class Facts:
             return
         name = _solvable(difference, prefer=(a, b))
         if name is None:
-            self._zero.append(difference)
+            self.zero.append(difference)
             return
         monomial: Monomial = ((name, 1),)
         value = make({m: -Fraction(c) / difference.terms[monomial] for m, c in difference.terms.items() if m != monomial})
         self._replace = {k: substitute(v, {name: value}) for k, v in self._replace.items()}
         self._replace[name] = value
-        divisors, sums, zero, nonnegative = self._divisors, self._whole, self._zero, self._nonnegative
-        self._divisors, self._whole, self._zero, self._nonnegative = {}, [], [], []
+        divisors, sums, zero, nonnegative = self.divisors, self.sums, self.zero, self.nonnegative
+        self.divisors, self.sums, self.zero, self.nonnegative = {}, [], [], []
         for m, k in divisors.items():
             self._add_whole(self.reduce(make({m: Fraction(1, k)})))
         for p in [*sums, value]:
             self._add_whole(self.reduce(p))
-        self._zero = [r for r in map(self.reduce, zero) if isinstance(r, Poly)]
-        self._nonnegative = [r for r in map(self.reduce, [*nonnegative, value - 1]) if isinstance(r, Poly)]
+        self.zero = [r for r in map(self.reduce, zero) if isinstance(r, Poly)]
+        self.nonnegative = [r for r in map(self.reduce, [*nonnegative, value - 1]) if isinstance(r, Poly)]
 
     def less_equal(self, a: Size, b: Size) -> None:
         """States that a <= b."""
         difference = self.reduce(b) - self.reduce(a)
         if isinstance(difference, Poly) and self._note("less_equal", a, b):
-            self._nonnegative.append(difference)
+            self.nonnegative.append(difference)
 
     def _note(self, kind: str, a: Any, b: Any) -> bool:
         if (kind, a, b) in self._said:
@@ -96,9 +111,9 @@ class Facts:
         if len(size.terms) == 1:
             ((monomial, c),) = size.terms.items()
             if all(isinstance(a, str) for a, _ in monomial):
-                self._divisors[monomial] = lcm(self._divisors.get(monomial, 1), c.denominator)
+                self.divisors[monomial] = lcm(self.divisors.get(monomial, 1), c.denominator)
                 return
-        self._whole.append(size)
+        self.sums.append(size)
 
     # ---- asking ----
 
@@ -122,7 +137,7 @@ class Facts:
     def fractional(self, size: Any) -> Any:
         """What is left of a size after taking away parts known to be whole (the constant is kept)."""
         rest = _drop_whole(size, self)
-        for known in self._whole:
+        for known in self.sums:
             if not isinstance(rest, Poly):
                 break
             monomial = next((m for m in known.terms if m and m in rest.terms), None)
@@ -138,17 +153,17 @@ class Facts:
         result = 1
         for atom, power in monomial:
             if isinstance(atom, str):
-                result *= self._divisors.get(((atom, 1),), 1) ** power
+                result *= self.divisors.get(((atom, 1),), 1) ** power
             elif not _atom_whole(atom, self):
                 return 0
-        for known, k in self._divisors.items():
+        for known, k in self.divisors.items():
             if len(known) > 1 and all(dict(monomial).get(a, 0) >= p for a, p in known):
                 result = lcm(result, k)
         return result
 
     def least(self, name: str) -> int:
         """A lower bound of a symbol: 1, or what is known to divide it."""
-        return self._divisors.get(((name, 1),), 1)
+        return self.divisors.get(((name, 1),), 1)
 
 
 NOTHING = Facts()
@@ -174,7 +189,9 @@ def floordiv(a: Size, b: Size, facts: Facts = NOTHING) -> Size:
 
 def ceildiv(a: Size, b: Size, facts: Facts = NOTHING) -> Size:
     """a / b rounded up."""
-    return -floordiv(-a, b, facts) if isinstance(a, int) or not isinstance(b, int) or not facts.whole(a) else floordiv(a + (b - 1), b, facts)
+    if isinstance(a, Poly) and isinstance(b, int) and facts.whole(a):
+        return floordiv(a + (b - 1), b, facts)
+    return -floordiv(-a, b, facts)
 
 
 def mod(a: Size, b: Size, facts: Facts = NOTHING) -> Size:
@@ -219,14 +236,14 @@ def decide_equal(a: Size, b: Size, facts: Facts = NOTHING) -> bool | None:
     difference: Any = facts.reduce(a) - facts.reduce(b)
     if not isinstance(difference, Poly):
         return difference == 0
-    for zero in facts._zero:
+    for zero in facts.zero:
         monomial = next(iter(zero.terms))
         if difference - zero * (Fraction(difference.terms.get(monomial, 0)) / zero.terms[monomial]) == 0:
             return True
-    low, high = _bounds(difference, facts)
+    low, high = bounds(difference, facts)
     if (low is not None and low > 0) or (high is not None and high < 0):
         return False
-    checks = [evaluate(difference, point) == 0 for point in _points(difference.symbols(), facts)]
+    checks = [evaluate(difference, point) == 0 for point in points(difference.symbols(), facts)]
     return None if any(checks) or not checks else False
 
 
@@ -240,8 +257,10 @@ def decide_divides(size: Size, by: Size, facts: Facts = NOTHING) -> tuple[bool |
     quotient: Any = whole(Fraction(size, by)) if isinstance(size, int) and isinstance(by, int) else size / by
     if facts.whole(quotient):
         return True, quotient
+    if not isinstance(by, int):
+        return None, quotient
     symbols = quotient.symbols() if isinstance(quotient, Poly) else set()
-    checks = [Fraction(evaluate(quotient, point)).denominator == 1 for point in _points(symbols, facts)]
+    checks = [Fraction(evaluate(quotient, point)).denominator == 1 for point in points(symbols, facts)]
     if checks and not any(checks):
         return False, floordiv(size, by, facts)
     return None, quotient
@@ -252,7 +271,7 @@ def decide_compare(op: str, a: Size, b: Size, facts: Facts = NOTHING) -> bool | 
     if op in (">", ">="):
         return decide_compare("<" if op == ">" else "<=", b, a, facts)
     difference: Any = facts.reduce(b) - facts.reduce(a)
-    low, high = _bounds(difference, facts)
+    low, high = bounds(difference, facts)
     if low is not None and (low > 0 or (op == "<=" and low == 0)):
         return True
     if high is not None and (high < 0 or (op == "<" and high == 0)):
@@ -275,7 +294,7 @@ def _solvable(difference: Poly, prefer: tuple[Any, ...]) -> str | None:
     plain = [p.name for p in prefer if isinstance(p, Poly) and p.name in usable]
     if plain:
         return plain[0]
-    by_factor = sorted(usable, key=lambda n: (Fraction(1) / abs(difference.terms[((n, 1),)])).denominator)
+    by_factor = sorted(usable, key=lambda n: abs(Fraction(difference.terms[((n, 1),)]).numerator))
     return by_factor[0] if by_factor else None
 
 
@@ -339,81 +358,3 @@ def _extreme(kind: str, op: str, sizes: Iterable[Size], facts: Facts) -> Size:
         kept = [other for other in kept if not decide_compare(op, size, other, facts)]
         kept.append(size)
     return kept[0] if len(kept) == 1 else function(kind, tuple(sorted(kept, key=str)))
-
-
-def _atom_least(atom: Any, facts: Facts) -> Any:
-    """A lower bound of an atom, or None."""
-    if isinstance(atom, str):
-        return facts.least(atom)
-    lows = [_bounds(a, facts)[0] for a in atom.args]
-    if atom.kind == "max":
-        known = [low for low in lows if low is not None]
-        return max(known) if known else None
-    if atom.kind == "min":
-        return None if None in lows else min(lows)
-    bottom = atom.args[1]
-    if lows[0] is None or lows[0] < 0:
-        return Fraction(lows[0] // bottom) if lows[0] is not None and isinstance(bottom, int) else None
-    return lows[0] // bottom if isinstance(bottom, int) and atom.kind == "floor" else 0
-
-
-def _bounds(size: Any, facts: Facts) -> tuple[Any, Any]:
-    """(lower, upper) bounds; None where none is known. Each atom is written as its least value plus something >= 0."""
-    if not isinstance(size, Poly):
-        return size, size
-    tries = [size, *(size - p for p in facts._nonnegative)]
-    low = next((b for b in (_shifted(p, facts)[0] for p in tries) if b is not None), None)
-    tries = [size, *(size + p for p in facts._nonnegative)]
-    high = next((b for b in (_shifted(p, facts)[1] for p in tries) if b is not None), None)
-    return low, high
-
-
-def _shifted(size: Any, facts: Facts) -> tuple[Any, Any]:
-    if not isinstance(size, Poly):
-        return size, size
-    total: Any = 0
-    least = {atom: _atom_least(atom, facts) for atom in set(size.atoms())}
-    if any(v is None for v in least.values()):
-        return None, None
-    for monomial, c in size.terms.items():
-        term: Any = c
-        for atom, power in monomial:
-            term = term * (Poly({((atom, 1),): 1}) + least[atom]) ** power
-        total = total + term
-    if not isinstance(total, Poly):
-        return total, total
-    rising = all(c > 0 for m, c in total.terms.items() if m)
-    falling = all(c < 0 for m, c in total.terms.items() if m)
-    return (total.constant if rising else None), (total.constant if falling else None)
-
-
-_STEP = 720_720
-_OFFSETS = (0, 1, -1, 2, 3, 5)
-
-
-def _points(symbols: set[str], facts: Facts) -> list[dict[str, int]]:
-    """Sample values that agree with the facts: large, unlike each other, and with telling remainders (0, 1, -1, 2, ...)."""
-    names = sorted(symbols)
-    every = sorted(set(names).union(*(p.symbols() for p in (*facts._whole, *facts._nonnegative, *facts._zero)), []))
-    points = []
-    for i in range(2 * len(_OFFSETS)):
-        point = {}
-        for j, name in enumerate(every):
-            mixed = (i * 7919 + j * 104_729 + 12_289) * 48_271 % 65_521 + 3
-            value = mixed * _STEP + _OFFSETS[i] if i < len(_OFFSETS) else mixed * 31 + j
-            least = facts.least(name)
-            point[name] = value * least // gcd(value, least)
-        if _agrees(point, facts):
-            points.append(point)
-    return points
-
-
-def _agrees(point: dict[str, int], facts: Facts) -> bool:
-    for monomial, k in facts._divisors.items():
-        if all(a in point for a, _ in monomial) and evaluate(Poly({monomial: 1}), point) % k:
-            return False
-    return (
-        all(Fraction(evaluate(p, point)).denominator == 1 for p in facts._whole)
-        and all(evaluate(p, point) >= 0 for p in facts._nonnegative)
-        and all(evaluate(p, point) == 0 for p in facts._zero)
-    )

@@ -106,6 +106,8 @@ def _reserve(body: Body, statements: list[Any]) -> None:
     for statement in statements:
         if isinstance(statement, ast.Bind):
             body.reserved.update(t.id + ("'" if t.primed else "") for t in statement.targets)
+        elif isinstance(statement, ast.State):
+            body.reserved.add(statement.name)
 
 
 def _poison(body: Body, statement: Any) -> None:

@@ -1,7 +1,7 @@
 """Expressions as readable torch source: shared parts become named lines, parentheses only where needed.
 
-The text keeps the dtype of its inputs (bfloat16 stays bfloat16): numbers are written as Python scalars, and truth values are cast to the dtype
-of a named reference tensor. It uses `torch` and `F` (torch.nn.functional).
+The text keeps the dtype of its inputs (bfloat16 stays bfloat16): numbers are written as Python scalars, and truth values are cast to the
+dtype of a named reference tensor. It uses `torch` and `F` (torch.nn.functional).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from archdsl.graph.functions import CALL, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM
 LONGEST = 110  # characters of one expression before a part gets a line of its own
 
 _WORDS = {
-    "add": "total", "sub": "difference", "mul": "product", "div": "ratio", "square": "square", "neg": "minus", "where": "chosen", "pow": "power",
-    "gt": "mask", "ge": "mask", "lt": "mask", "le": "mask", "eq": "mask", "ne": "mask", "and_": "mask", "or_": "mask", "not_": "mask", "max": "upper", "min": "lower",
-    "abs": "magnitude", "round": "rounded",
+    "add": "total", "sub": "difference", "mul": "product", "div": "ratio", "square": "square", "neg": "minus", "pow": "power",
+    "where": "chosen", "max": "upper", "min": "lower", "abs": "magnitude", "round": "rounded",
+    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "and_", "or_", "not_"), "mask"),
 }  # fmt: skip
 
 
@@ -26,8 +26,8 @@ def to_torch(
 ) -> tuple[list[str], list[str]]:
     """Assignment lines, and the source of each root after them.
 
-    names: source of each input (an atom: a name or attribute). like: a tensor whose dtype truth values take and whose shape a constant result
-    takes; the first name by default. taken: local names that must not be reused.
+    names: source of each input (an atom: a name or attribute). like: a tensor whose dtype truth values take and whose shape a constant
+    result takes; the first name by default. taken: local names that must not be reused.
     """
     reference = like or next(iter(names.values()), "x")
     writer = _Writer(names, reference, {*taken, *names.values()})
@@ -59,8 +59,8 @@ class _Writer:
             uses[root] = uses.get(root, 0) + 1
         for node in nodes:
             self.texts[node] = self._text(node)
-            long = len(self.texts[node][0]) > LONGEST
-            if isinstance(node, Apply) and (uses.get(node, 0) > 1 or long) and not (node in skipped and uses[node] == 1) and node not in roots:
+            worthy = uses[node] > 1 or (len(self.texts[node][0]) > LONGEST and node not in skipped)
+            if isinstance(node, Apply) and worthy and node not in roots:
                 self._hoist(node)
         return self.lines, [self._root(r) for r in roots]
 

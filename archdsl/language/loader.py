@@ -126,13 +126,12 @@ class Loader:
             raise _outside(item)
         roots = [into.path.parent] if into.path else []
         roots += [r for r in (self.root, self.library) if r is not None]
-        for base in roots:
-            candidate = (base / text).resolve()
-            allowed = [r for r in (self.root, self.library) if r is not None]
-            if not any(candidate.is_relative_to(r) for r in allowed):
-                if base is roots[0] and into.path:
-                    raise _outside(item)
-                continue
+        allowed = [r for r in (self.root, self.library) if r is not None]
+        candidates = [(base / text).resolve() for base in roots]
+        inside = [c for c in candidates if any(c.is_relative_to(r) for r in allowed)]
+        if not inside or (into.path and candidates[0] not in inside):
+            raise _outside(item)
+        for candidate in inside:
             if candidate.is_file():
                 return candidate
         known = sorted(str(p.relative_to(self.library)) for p in self.library.rglob("*.arch"))

@@ -15,7 +15,7 @@ from archdsl.primitives.known_acts import torch_text
 from archdsl.primitives.text import atom
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
     from archdsl.graph.acts import Act
 
 _RESERVED = frozenset({"torch", "F", "nn", "ctx", "grad", "float", "self", "Function"})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from archdsl.compiler.emit import Emitter
 from archdsl.graph.ir import Init, Node, TensorType
 from archdsl.graph.sizes import Size, decide_equal
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Slot, Use, elements
+from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, given_value, number, option, show, switch, value_node_type, weight
 from archdsl.primitives.text import call, method
 

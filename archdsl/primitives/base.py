@@ -14,7 +14,7 @@ from archdsl.graph.ir import Assumption, Axis, Init, Kind, Node, Origin, TensorT
 from archdsl.graph.sizes import Facts, Size, decide_divides, decide_equal
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()
 

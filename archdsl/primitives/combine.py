@@ -11,7 +11,7 @@ from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.text import MULTIPLY, call, method, operand
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 
 def together(values: list[Value], args: list[str], e: Emitter) -> list[str]:

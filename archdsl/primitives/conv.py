@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from archdsl.compiler.emit import Emitter
 from archdsl.graph.ir import Axis, Init, Node, TensorType
 from archdsl.graph.sizes import Size, decide_compare, floordiv
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Slot, Use, elements
+from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, option, show, switch, weight
 from archdsl.primitives.text import call
 

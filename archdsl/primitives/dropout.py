@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from archdsl.compiler.emit import Emitter
 from archdsl.graph.ir import Node, TensorType
 from archdsl.primitives.axes import chosen, require_kind
 from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import number
 from archdsl.primitives.text import call
 

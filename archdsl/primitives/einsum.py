@@ -12,7 +12,7 @@ from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.patterns import Group, Side, refill, refuse, side, sides, sizes_given, spread, text_of
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 
 class Einsum(Primitive):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from archdsl.compiler.emit import Emitter
 from archdsl.graph.ir import Axis, Init, Instance, Node, TensorType
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
+from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, known, switch, weight
 from archdsl.primitives.text import call
 

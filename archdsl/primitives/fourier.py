@@ -11,7 +11,7 @@ from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.text import call
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 NORMS = ("backward", "ortho", "forward")
 

@@ -11,7 +11,7 @@ from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.text import atom, call
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 AXIS = Param("axis", "int", 0, "the axis of x that the index speaks of")
 MAY_BE_LATER = "picks positions that may come later"

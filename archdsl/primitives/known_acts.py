@@ -1,7 +1,7 @@
 """Activations torch has a function of its own for, recognised by formula: a user's `relu` that differs is never mistaken for torch's.
 
-Each row is torch's text and the formula, in the form simplification gives it. A name starting with `?` stands for any number; the same name twice
-for the same number.
+Each row is torch's text and the formula, in the form simplification gives it. A name starting with `?` stands for any number; the same name
+twice for the same number.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from archdsl.primitives.combine import new_axis
 from archdsl.primitives.text import call, method
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 
 class Layout(Primitive):

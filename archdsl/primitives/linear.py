@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from archdsl.compiler.emit import Emitter
 from archdsl.graph.ir import Axis, Init, Node, TensorType
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
+from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, given_value, known, switch, value_node_type, weight
-from archdsl.primitives.text import call
+from archdsl.primitives.text import atom, call
 
 
 class Linear(Primitive):
@@ -79,7 +79,8 @@ class Linear(Primitive):
         if not any(t is not None and t.batched for t in kinds):
             return call("F.linear", args[0], matrix or e.weight("weight"), *([bias] if bias is not None else []))
         named = {"batched": "True"} if kinds[0] is not None and kinds[0].batched else {}
-        return call(e.support("linear_by_value"), args[0], matrix or e.weight("weight"), *([bias] if bias is not None else []), **named)
+        x = args[0] if node.inputs[0].type.batched else f"{atom(args[0])}[None]"
+        return call(e.support("linear_by_value"), x, matrix or e.weight("weight"), *([bias] if bias is not None else []), **named)
 
 
 PRIMITIVES: tuple[Primitive, ...] = (Linear(),)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from archdsl.compiler.emit import Emitter
 from archdsl.graph.ir import Axis, Init, Node, TensorType
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, known, number, switch, weight
 from archdsl.primitives.text import call
 

@@ -16,7 +16,7 @@ from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.text import atom, method, operand
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 _ROUNDS = ("sign", "floor", "ceil", "round", "mod", "floordiv")
 KEEPS_INTS = frozenset((*_ROUNDS, "add", "sub", "mul", "neg", "square", "max", "min", "abs", "pow"))

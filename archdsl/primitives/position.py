@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from archdsl.compiler.emit import Emitter
 from archdsl.graph.ir import Axis, Init, Node, TensorType
 from archdsl.graph.sizes import decide_compare
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, given_value, known, number, option, show, weight
 from archdsl.primitives.text import call, method
 

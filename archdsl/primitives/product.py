@@ -11,7 +11,7 @@ from archdsl.primitives.base import Primitive, Use, elements, with_axes
 from archdsl.primitives.text import MULTIPLY, POWER, atom, method, operand
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 SUMS = "sums over the axis"
 

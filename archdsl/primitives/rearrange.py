@@ -15,7 +15,7 @@ from archdsl.primitives.patterns import Group, Side, refill, refuse, side, sides
 from archdsl.primitives.text import call, method
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 # ("unflatten", axis, sizes), ("squeeze" or "unsqueeze", axis), ("transpose" or "move", from, to), ("new", axis, size), or
 # ("flatten", first, last)

@@ -14,7 +14,7 @@ from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.text import call, method
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 AXIS = Param("axis", "any", None, 'axis number, list of axes, or "all"; may be left out when there is only one')
 KEEP = Param("keep", "bool", False, "keep reduced axes with size 1")

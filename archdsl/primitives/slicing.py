@@ -11,7 +11,7 @@ from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.text import atom, call, method
 
 if TYPE_CHECKING:
-    from archdsl.compiler.emit import Emitter
+    from archdsl.primitives.emitter import Emitter
 
 # A plan entry per input axis: ("all",), ("at", i) or ("part", start, stop, length, certain); ("new",) makes an axis.
 Entry = tuple[Any, ...]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from archdsl.compiler.emit import Emitter
 from archdsl.graph.ir import Axis, Init, Node, TensorType
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.initialisers import plain
 from archdsl.primitives.parameters import show, weight
 from archdsl.primitives.text import call

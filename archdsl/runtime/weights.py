@@ -5,6 +5,7 @@ Loading looks at every name and shape first and changes the model only if they f
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def open_weights(path: str | Path) -> GGUFFile | HuggingFaceFolder | SafetensorsFile:
+def open_weights(path: str | os.PathLike[str]) -> GGUFFile | HuggingFaceFolder | SafetensorsFile:
     """Opens a .gguf file, a .safetensors file or a Hugging Face folder, told apart by what is there. Raises AD0801, AD0802."""
     path = Path(path)
     if path.is_dir():
@@ -104,7 +105,7 @@ def _neighbours(path: Path) -> list[str]:
 
 def load_weights(
     model: nn.Module,
-    path: str | Path,
+    path: str | os.PathLike[str],
     *,
     map: WeightMap | str | Path | None = None,
     spec: Spec | None = None,

@@ -1,7 +1,7 @@
 """Training: AdamW on a task's batches, with evaluation on held-out ones, a log, checkpoints, and exact continuation.
 
-Batches depend on (seed, step) only and random layers are seeded anew for each step, so a run that was stopped and resumed is, on the CPU, equal
-bit for bit to one that was not.
+Batches depend on (seed, step) only and random layers are seeded anew for each step, so a run that was stopped and resumed is, on the
+CPU, equal bit for bit to one that was not.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def cross_entropy(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 def side_losses(model: nn.Module) -> torch.Tensor | float:
     """The sum of what the spec's `aux` declarations left in the last forward pass."""
-    tables = [module.aux for module in model.modules() if isinstance(getattr(module, "aux", None), dict)]
+    tables: list[Any] = [table for module in model.modules() if isinstance(table := getattr(module, "aux", None), dict)]
     return sum((value.float().mean() for table in tables for value in table.values()), start=0.0)
 
 
@@ -173,16 +174,16 @@ class _Run:
         with self._precision():
             loss = self.objective(self.model, batch)
             total = loss + side_losses(self.model)
-        value = float(total)
-        if value != value or value in (float("inf"), float("-inf")):
+        value = float(total.detach())
+        if not isfinite(value):
             raise self._diverged(step, "loss", value)
         total.backward()
         limit = config.clip or float("inf")
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
-        if norm != norm or norm == float("inf"):
+        if not isfinite(norm):
             raise self._diverged(step, "gradient's norm", norm)
         self.optimizer.step()
-        return float(loss), norm, batch["tokens"].numel()
+        return float(loss.detach()), norm, batch["tokens"].numel()
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self.config.precision == "bfloat16" else nullcontext()
@@ -202,7 +203,7 @@ class _Run:
         config = self.config
         with self._precision():
             found = evaluate(self.model, self.task, seed=config.seed, batch=config.batch, batches=config.eval_batches)
-        if any(value != value for value in found.values()):
+        if not all(isfinite(value) for value in found.values()):
             raise self._diverged(step, "held-out loss", found.get("loss", float("nan")))
         record: Record = {"step": step + 1, "lr": config.rate(step), **meter.record(), "valid": found}
         self.result.metrics = found
@@ -213,6 +214,8 @@ class _Run:
     def _save(self) -> None:
         if self.out is None:
             return
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):  # never replace a good checkpoint by a broken one
+            raise self._diverged(self.result.steps - 1, "weights", float("nan"))
         state = {"step": self.result.steps, "config": self.lasting, "metrics": self.result.metrics}
         self.result.checkpoint = checkpoint.save(self.out, self.model, self.optimizer, state, self.config.keep, self.metadata)
 
@@ -222,5 +225,6 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    moved: Any = {key: value.to(device) for key, value in batch.items()}
+    fields: dict[str, Any] = {**batch}
+    moved: Any = {key: value.to(device) for key, value in fields.items()}
     return moved

@@ -79,11 +79,13 @@ class Made:
     ) -> Any:
         emitter = Emitter(sizes, lengths is not None, time)
         text = self.source(emitter, len(tensors), clock is not None)
-        scope = {"torch": torch, "nn": nn, "F": F, "self": self.module, "lengths": lengths, "clock": clock, "slot": slot, **SUPPORT, **extra}
-        return eval(text, {**scope, **{f"x{i}": t for i, t in enumerate(tensors)}})
+        scope = {"torch": torch, "nn": nn, "F": F, "self": self.module, "lengths": lengths, "clock": clock, "slot": slot}
+        return eval(text, {**scope, **SUPPORT, **extra, **{f"x{i}": t for i, t in enumerate(tensors)}})
 
 
-def decode(made: Made, tensors: Sequence[torch.Tensor], axes: Sequence[int], time: Axis, chunks: Sequence[int], out: int = -2, **extra: Any) -> Any:
+def decode(
+    made: Made, tensors: Sequence[torch.Tensor], axes: Sequence[int], time: Axis, chunks: Sequence[int], out: int = -2, **extra: Any
+) -> Any:
     """The step form over equal sequences, `chunks` positions at a time; axes: where each tensor has time (0: nowhere)."""
     clock, slot, results, begin = Clock(), {}, [], 0
     for chunk in chunks:
@@ -95,7 +97,9 @@ def decode(made: Made, tensors: Sequence[torch.Tensor], axes: Sequence[int], tim
     return torch.cat(results, out)
 
 
-def decode_ragged(made: Made, tensors: Sequence[torch.Tensor], axes: Sequence[int], time: Axis, plan: Sequence[Sequence[int]], out: int = -2) -> Any:
+def decode_ragged(
+    made: Made, tensors: Sequence[torch.Tensor], axes: Sequence[int], time: Axis, plan: Sequence[Sequence[int]], out: int = -2
+) -> Any:
     """The step form over sequences that advance differently: each step of the plan says how many positions each sequence gets.
 
     New positions are padded on the right with NaN-free garbage; the results are put back in place, one tensor per sequence.
@@ -133,7 +137,9 @@ def close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-10) -> None:
     assert worst <= limit, (worst, limit)
 
 
-def close_with_gradients(made: Made, reference: Any, tensors: Sequence[torch.Tensor], tolerance: float = 1e-9, **extra: Any) -> torch.Tensor:
+def close_with_gradients(
+    made: Made, reference: Any, tensors: Sequence[torch.Tensor], tolerance: float = 1e-9, **extra: Any
+) -> torch.Tensor:
     """The whole form and a plain formula agree, and so do all gradients."""
     tensors = [t.detach().clone().requires_grad_(t.is_floating_point()) for t in tensors]
     result, expected = made(*tensors, **extra), reference(*tensors)

@@ -110,7 +110,7 @@ def attend(
     normalise: str = "none",
     dropout: float = 0.0,
 ) -> Tensor:
-    """Attention over whole sequences. mask [..., Tq, Tk]: bool (True may be seen) or added to scores. lengths [B]: keys beyond are unseen."""
+    """Attention over whole sequences. mask [..., Tq, Tk]: bool (True: seen) or added to scores. lengths [B]: keys beyond are unseen."""
     axes = max(q.dim(), k.dim(), v.dim())
     if q.dim() != k.dim() or k.dim() != v.dim():  # queries or keys without a batch (learned ones): give them the others'
         lead = torch.broadcast_shapes(*(t.shape[:-3] for t in (q, k, v)))

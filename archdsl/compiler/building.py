@@ -1,0 +1,80 @@
+"""From emitted source to a module: the text is compiled as it is shown, under a name that tracebacks and inspect can open."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from archdsl.compiler.file import write
+from archdsl.compiler.names import camel
+from archdsl.graph.ir import Graph
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def compile_graph(graph: Graph, source: str | None = None) -> type[nn.Module]:
+    """The root class of a graph. The module it lives in has a name made from the hash of its source; equal sources share it."""
+    text = write(graph) if source is None else source
+    module = load_source(text, camel(graph.name))
+    root: type[nn.Module] = module.create.__globals__[_root_name(text)]
+    return root
+
+
+def load_source(text: str, title: str) -> types.ModuleType:
+    """Runs emitted source as a module. Only text written by `emit` may come here."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    name = f"archdsl_emitted.{title}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    filename = f"<archdsl {title} {digest}>"
+    code = compile(text, filename, "exec")
+    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+    module = types.ModuleType(name)
+    module.__file__ = filename
+    module.__loader__ = _Loader(text)  # type: ignore[assignment]
+    sys.modules[name] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+class _Loader:
+    """Gives inspect the source of an emitted module."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def get_source(self, name: str) -> str:
+        return self.text
+
+
+def _root_name(text: str) -> str:
+    """The class `create` makes."""
+    line = text[text.rindex("\ndef create(") :].split("\n", 2)[1]
+    return line.rsplit("-> ", 1)[1].rstrip(":")
+
+
+def build(
+    graph: Graph, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32", seed: int = 0, source: str | None = None
+) -> Any:
+    """The module of a graph with its initial weights (the same seed gives the same weights), on a device, in a dtype.
+
+    `spec_source` on the module is the Python text it runs, `graph` the graph it was made from.
+    """
+    import torch
+
+    text = write(graph) if source is None else source
+    root = compile_graph(graph, text)
+    kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    model = sys.modules[root.__module__].create(device, kind, seed)
+    model.spec_source = text
+    model.graph = graph
+    return model

@@ -1,0 +1,88 @@
+"""What goes with the structural nodes route and skip: losses that balance a router, and what a mixture costs.
+
+The nodes themselves are emitted by the compiler with the functions of support/routing.py.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from archdsl.graph.ir import Node, TensorType
+from archdsl.graph.sizes import Size, ceildiv
+from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.text import call
+
+if TYPE_CHECKING:
+    from archdsl.primitives.emitter import Emitter
+
+
+def active_experts(router: dict[str, Any], experts: int) -> Fraction:
+    """How many experts a position runs through on average; all of them where only data can tell (a relu router without a target k)."""
+    kind, k, capacity = router["kind"], router.get("k"), router.get("capacity")
+    if kind == "expert_choice":
+        return min(Fraction(capacity or 1).limit_denominator(1 << 20), Fraction(experts))
+    if kind == "hash":
+        return Fraction(1)
+    if kind in ("topk", "relu") and k is not None:
+        return Fraction(min(k, experts))
+    return Fraction(experts)
+
+
+def route_flops(router: dict[str, Any], costs: list[Size]) -> Size:
+    """FLOPs of a mixture per sequence: `costs` are those of each expert, had it seen every position. Rounded up."""
+    total: Size = 0
+    for cost in costs:
+        total = total + cost
+    share = active_experts(router, len(costs)) / len(costs)
+    return ceildiv(total * share.numerator, share.denominator)
+
+
+def skip_flops(capacity: float, cost: Size) -> Size:
+    """FLOPs of a mixture of depths per sequence in training: the body on `capacity` of the positions."""
+    share = Fraction(capacity).limit_denominator(1 << 20)
+    return ceildiv(cost * share.numerator, share.denominator)
+
+
+class RouterLoss(Primitive):
+    """A scalar over all positions of the batch, to be added to the loss: `aux balance = balance_loss(logits, k=2)`."""
+
+    inputs = ("logits",)
+
+    def __init__(self, name: str, doc: str, source: str, *params: Param) -> None:
+        self.name, self.doc, self.source, self.params = name, doc, source, params
+
+    def infer(self, use: Use) -> list[TensorType]:
+        given = use.rank(0, 1)
+        if given.kind != "float":
+            use.fail("AD0314", f"{self.name} needs float logits", f"this one is {given}")
+        if self.name == "balance_loss":
+            self._check_options(use, given.sizes[-1])
+        return [TensorType((), "float", batched=False)]
+
+    def _check_options(self, use: Use, experts: Size) -> None:
+        k, router = use.args["k"], use.args["router"]
+        if router not in ("topk", "relu"):
+            use.fail("AD0316", f"balance_loss knows no router `{router}`", "topk or relu")
+        if not isinstance(k, int) or (isinstance(experts, int) and k > experts):
+            use.fail("AD0316", f"k = {k} of {experts} experts", "k is a number of experts")
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return "averages over all positions" if axis != -1 else None
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        if self.name == "z_loss":
+            return call(e.support("z_loss"), args[0])
+        return call(e.support("balance_loss"), args[0], str(node.attrs["k"]), f'"{node.attrs["router"]}"')
+
+
+PRIMITIVES: tuple[Primitive, ...] = (
+    RouterLoss(
+        "balance_loss",
+        "Load-balancing loss of a router; 1 when routing is even.",
+        "Fedus et al., 2022; Wang et al., 2024 (relu)",
+        Param("k", "size", 1, "experts per position"),
+        Param("router", "str", "topk", "topk or relu"),
+    ),
+    RouterLoss("z_loss", "Keeps a router's logits small.", "Zoph et al., 2022"),
+)
