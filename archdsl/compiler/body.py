@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from archdsl.compiler import structural
-from archdsl.compiler.method import Method, NodeEmitter, live, reads
+from archdsl.compiler.method import Method, NodeEmitter
 from archdsl.compiler.plan import kept, moving
-from archdsl.compiler.structure import CALLS
+from archdsl.compiler.structure import CALLS, live, reads
 from archdsl.graph.ir import Assumption, Node, Value
 from archdsl.graph.sizes import Poly
 from archdsl.primitives import TABLE

@@ -84,11 +84,11 @@ def causality(graph: Graph) -> Report:
 
 
 def _judge(graph: Graph, axis: Axis, flow: Flow) -> Report:
-    findings = _findings(flow)
+    found = findings(flow)
     decoded = [v for v in graph.root.inputs if flow.place(v).moving]
-    report = Report(not findings, str(axis.size), findings, decoded=decoded, flow=flow)
-    if findings:
-        report.reason = f"`{findings[0].node.op}` {findings[0].reason}"
+    report = Report(not found, str(axis.size), found, decoded=decoded, flow=flow)
+    if found:
+        report.reason = f"`{found[0].node.op}` {found[0].reason}"
     elif not isinstance(axis.size, Poly) or axis.size.name is None:
         report.reason = f"the time axis has the fixed size {axis.size}"
     else:
@@ -120,7 +120,7 @@ def _place(value: Value, axis: Axis) -> Place:
     return Place(True, tuple(same)) if same else FIXED
 
 
-def _findings(flow: Flow) -> list[Finding]:
+def findings(flow: Flow) -> list[Finding]:
     """Every look-ahead once, with the path of its first occurrence."""
     found: dict[tuple[int, int, int, str], Finding] = {}
     seen: set[int] = set()
@@ -146,4 +146,4 @@ def _finding(item: LookAhead, path: tuple[str, ...]) -> Finding:
     return Finding(item.node, item.reason, ".".join((*path, item.node.occurrence)))
 
 
-__all__ = ["Finding", "Report", "causality"]
+__all__ = ["Finding", "Report", "causality", "findings"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from archdsl.compiler import guard, library
@@ -9,6 +10,7 @@ from archdsl.compiler.module import OWN, ModuleWriter
 from archdsl.compiler.names import Scope, camel, identifier
 from archdsl.compiler.plan import Plan
 from archdsl.compiler.structure import feeds
+from archdsl.compiler.verify import verify
 from archdsl.graph.ir import Graph, Node, Region, subregions
 from archdsl.graph.sizes import Size, symbol
 
@@ -156,4 +158,6 @@ def _renamed(source: str, old: str, new: str) -> str:
 
 def write(graph: Graph, hash_line: str = "") -> str:
     """A complete Python file for a graph: readable classes and the support they use. It runs with torch alone."""
+    if os.environ.get("ARCHDSL_VERIFY"):
+        verify(graph)
     return FileWriter(graph).text(hash_line)

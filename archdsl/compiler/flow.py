@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from archdsl.compiler.structure import CALLS, Feed, carried, cell_outputs, feeds
+from archdsl.compiler.structure import CALLS, Feed, carried, cell_outputs, feeds, live
 from archdsl.graph.ir import Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives import TABLE
@@ -76,7 +76,10 @@ class Flows:
             place = Place(place.moving, tuple(a for a in place.axes if a >= -value.type.rank))  # axes before a cell's body ride along
             flow.time |= {value.type.axes[a].identity for a in place.axes}
             flow.places[id(value)] = place
-        for node in region.nodes:
+        ends = list(region.outputs)
+        if region.kind == "scan":
+            ends += [s.after for s in region.states if s.after is not None]
+        for node in live(region, ends):  # side losses and taps do not count
             if node.op in CALLS and node.instance is not None:
                 places = self._structural(flow, node)
             else:
@@ -84,9 +87,6 @@ class Flows:
             for value, place in zip(node.outputs, places):
                 flow.places[id(value)] = place
                 flow.time |= {value.type.axes[a].identity for a in place.axes if -a <= value.type.rank}
-        ends = list(region.outputs)
-        if region.kind == "scan":
-            ends += [s.after for s in region.states if s.after is not None]
         flow.outputs = [flow.place(v) for v in ends]
 
     # ---- primitives ----

@@ -10,10 +10,9 @@ from archdsl.compiler.flow import Flow
 from archdsl.compiler.members import member
 from archdsl.compiler.names import RESERVED, Scope, attribute, identifier
 from archdsl.compiler.plan import Needs, readings
-from archdsl.compiler.structure import CALLS
-from archdsl.graph.ir import Axis, Instance, Kind, Node, Region, Value
+from archdsl.compiler.structure import reads
+from archdsl.graph.ir import Axis, Instance, Kind, Node, Value
 from archdsl.graph.sizes import Poly, Size, source
-from archdsl.primitives import TABLE
 
 if TYPE_CHECKING:
     from archdsl.compiler.module import ModuleWriter
@@ -303,21 +302,6 @@ class NodeEmitter:
         return self._stepping and self._method.over_time(axis)
 
 
-def reads(node: Node) -> list[Value]:
-    """The values a node's text uses."""
-    return node.inputs if node.op in CALLS else TABLE[node.op].reads(node)
-
-
-def live(region: Region, ends: Iterable[Value]) -> list[Node]:
-    """The nodes that the given values need, in order."""
-    wanted = {id(v) for v in ends}
-    out = []
-    for node in reversed(region.nodes):
-        if any(id(v) in wanted for v in node.outputs):
-            out.append(node)
-            wanted.update(id(v) for v in reads(node))
-    return out[::-1]
-
 
 def is_path(expression: str) -> bool:
     """`self.a.b`, a name or a number: as short as a variable, so it needs none."""
@@ -336,7 +320,7 @@ def short_name(value: Value) -> str:
     if node is None:
         return "x"
     if node.instance is not None and node.op not in ("repeat", "loop", "linear", "param"):
-        return attribute(node.instance.name)
+        return attribute(node.instance.name.lower())
     return _SHORT.get(node.op) or attribute(node.op)
 
 
@@ -352,4 +336,4 @@ def _solved(size: Size, symbol: str) -> str:
     return f"({expression}) // {numerator}" if numerator != 1 else expression
 
 
-__all__ = ["Method", "NodeEmitter", "is_path", "live", "reads", "short_name"]
+__all__ = ["Method", "NodeEmitter", "is_path", "short_name"]

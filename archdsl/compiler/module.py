@@ -30,9 +30,9 @@ class ModuleWriter:
 
     def text(self) -> str:
         """Source of the class, with OWN for its name."""
-        parts = [f"class {OWN}(nn.Module):\n", f'    """{self._doc()}"""\n', *self._init_table(), "\n", *self._constructor()]
-        for method in self._methods():
-            parts += ["\n", method]
+        parts = [f"class {OWN}(nn.Module):\n", f'    """{self._doc()}"""\n', *self._init_table()]
+        for method in ["".join(self._constructor()), *self._methods()]:
+            parts += ["\n", method] if method else []
         return "".join(parts)
 
     # ---- parts ----
@@ -58,6 +58,8 @@ class ModuleWriter:
         return ["\n", "    init = {\n", *(f'        "{name}": {value},\n' for name, value in entries), "    }\n"]
 
     def _constructor(self) -> list[str]:
+        if not (self.region.instances or self.region.aux or self.region.taps):
+            return []
         lines = ["    def __init__(self) -> None:\n", "        super().__init__()\n"]
         for instance in self.region.instances.values():
             lines.append(self._member(instance))

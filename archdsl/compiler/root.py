@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from archdsl.compiler import text
 from archdsl.compiler.body import write_assumptions, write_body, write_node
 from archdsl.compiler.flow import Flow
-from archdsl.compiler.method import Method, live, reads
+from archdsl.compiler.method import Method
 from archdsl.compiler.module import returned
 from archdsl.compiler.plan import Needs, kept, moving, probe
-from archdsl.compiler.structure import CALLS
+from archdsl.compiler.structure import CALLS, live, reads
 from archdsl.graph.ir import Node, Value
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from archdsl.compiler import text
 from archdsl.compiler.body import write_nodes
 from archdsl.compiler.members import member, plain
-from archdsl.compiler.method import Method, live
+from archdsl.compiler.method import Method
 from archdsl.compiler.names import RESERVED, Scope, attribute
 from archdsl.compiler.plan import Needs, scan_time
-from archdsl.compiler.structure import cell_outputs, handed
+from archdsl.compiler.structure import cell_outputs, handed, live
 from archdsl.graph.ir import Init, Node, Region, ScanState, Value
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from archdsl.compiler import text
+from archdsl.compiler.causality import findings
 from archdsl.compiler.flow import FIXED, Flow, Flows, Place
 from archdsl.compiler.members import plain
 from archdsl.compiler.method import Method
@@ -98,7 +99,7 @@ def _require_causal(method: Method, node: Node, region: Region) -> None:
     if axis.ragged is not None and method.owner.plan.of(region, None).lengths:
         return
     places = (Place(True, (-2,)), *[FIXED] * (len(region.all_inputs) - 1))
-    if Flows(axis.size).of(region, places).lookaheads:
+    if findings(Flows(axis.size).of(region, places)):
         raise ArchError(
             Diagnostic(
                 "AD0702",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from archdsl.graph.ir import Instance, Node, Region, Value
+from archdsl.primitives import TABLE
 
 CALLS = frozenset({"call", "repeat", "loop", "route", "skip", "train", "scan", "cell"})
 
@@ -111,3 +112,19 @@ def cell_outputs(region: Region) -> list[Value]:
         if state.after is not None and all(state.after is not v for v in found):
             found.append(state.after)
     return found
+
+
+def reads(node: Node) -> list[Value]:
+    """The values a node's text uses."""
+    return node.inputs if node.op in CALLS else TABLE[node.op].reads(node)
+
+
+def live(region: Region, ends: Iterable[Value]) -> list[Node]:
+    """The nodes that the given values need, in order."""
+    wanted = {id(v) for v in ends}
+    out = []
+    for node in reversed(region.nodes):
+        if any(id(v) in wanted for v in node.outputs):
+            out.append(node)
+            wanted.update(id(v) for v in reads(node))
+    return out[::-1]

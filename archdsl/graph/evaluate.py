@@ -203,6 +203,9 @@ def _binary(body: Body, node: ast.Binary) -> Any:
                 continue
             body.fail("AD0210", f"`{node.op}` cannot combine a value with {describe(side)}", where.span, describe(side))
         if node.op == "@":
+            for side, where in ((left, node.left), (right, node.right)):
+                if not isinstance(side, Value):
+                    body.fail("AD0210", "`@` multiplies two values", where.span, f"this is {describe(side)}", hint="Use `*` to scale by a number.")
             return apply.primitive(body, PrimitiveRecipe("matmul", node.span, PRIMITIVES["matmul"]), [left, right], node.span, None)
         return apply.pointwise(body, OPERATORS[node.op], [left, right], node.span)
     for side, where in ((left, node.left), (right, node.right)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from archdsl.diagnostics import ArchError, Label, Span
@@ -210,10 +211,12 @@ def require(body: Body, condition: ast.Expr) -> None:
         require(body, condition.left)
         require(body, condition.right)
         return
-    facts = body.session.facts
     if isinstance(condition, ast.Binary) and condition.op in ("==", "<", "<=", ">", ">="):
         left, right = evaluate(body, condition.left), evaluate(body, condition.right)
         if isinstance(left, Poly) or isinstance(right, Poly):
+            for side, node in ((left, condition.left), (right, condition.right)):
+                if isinstance(side, bool) or not isinstance(side, (int, Fraction, Poly)):
+                    body.fail("AD0210", "`where` compares sizes", node.span, f"this is {describe(side)}")
             _require_sizes(body, condition, left, right)
             return
     verdict = evaluate(body, condition)
@@ -221,7 +224,6 @@ def require(body: Body, condition: ast.Expr) -> None:
         if not isinstance(verdict, bool):
             body.fail("AD0210", "`where` needs a condition", condition.span, describe(verdict))
         body.fail("AD0308", "the condition of `where` does not hold", condition.span, "false for this input", note=_terms(body, condition))
-    del facts
 
 
 def _require_sizes(body: Body, condition: ast.Binary, left: Any, right: Any) -> None:

@@ -16,7 +16,7 @@ LONGEST = 110  # characters of one expression before a part gets a line of its o
 
 _WORDS = {
     "add": "total", "sub": "difference", "mul": "product", "div": "ratio", "square": "square", "neg": "minus", "pow": "power",
-    "where": "chosen", "max": "upper", "min": "lower", "abs": "magnitude", "round": "rounded",
+    "where": "chosen", "max": "upper", "min": "lower", "abs": "magnitude", "round": "rounded", "complex": "joined",
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "and_", "or_", "not_"), "mask"),
 }  # fmt: skip
 

@@ -121,13 +121,14 @@ class Builder(ExpressionBuilder):
         inputs, learned = group
         if statics and statics[1]:
             hint = "Write `act name(static = 1)(x; learned = 1) = …`."
-            self.tell("AD0148", "learned parameters stand with the inputs", statics[1][0].span, "in the group of static parameters", hint=hint)
+            self.tell("AD0148", "learned parameters stand with the inputs", statics[1][0].span, "among the static parameters", hint=hint)
         for item in inputs:
             if item.kind or item.domain or item.default:
                 hint = f"An activation's static parameters come first: `act {name.text}({item.name} = 1)(x) = …`; learned ones after `;`."
                 self.tell("AD0148", "an activation's inputs are plain names", item.span, "more than a name", hint=hint)
         if not inputs:
-            self.tell("AD0148", "an activation has at least one input", self.token_span(name), "no input", hint=f"Write `act {name.text}(x) = …`.")
+            hint = f"Write `act {name.text}(x) = …`."
+            self.tell("AD0148", "an activation has at least one input", self.token_span(name), "no input", hint=hint)
         span, parameters = Span(self.source, start, end), statics[0] if statics else []
         return s.ActDecl(span, name.text, self.token_span(name), parameters, [i.name for i in inputs], learned, forward, backward)
 

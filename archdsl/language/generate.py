@@ -30,7 +30,7 @@ def generate() -> str:
 
     grammar = (share("grammars") / "arch.lark").read_text(encoding="utf-8")
     lark = Lark(grammar, parser="lalr", lexer="basic", start=list(STARTS), maybe_placeholders=True)
-    table: Any = lark.parser.parser._parse_table  # type: ignore[attr-defined]
+    table: Any = lark.parser.parser._parse_table
     rules = {rule: number for number, rule in enumerate(lark.rules)}
     order = _number_states(table)
     states: list[dict[str, int]] = [{} for _ in order]

@@ -6,7 +6,7 @@ a parameter may be called `step`, `state`, `scan` or `skip`.
 
 from __future__ import annotations
 
-from archdsl.language.lexer import Token
+from archdsl.language.lexer import Token, kinds
 
 # word -> kind, when it follows a finished expression on its line (two expressions never stand side by side)
 _AFTER = {w: w.upper() for w in ("step", "until", "on", "where", "backward", "with", "over", "lengths", "as", "for")}
@@ -22,8 +22,8 @@ CONTEXTUAL = frozenset((*_AFTER, *_NAMED, *_VALUED, *_CONDITION, *_COUNTED, *_CA
 DECLARES = frozenset(("BLOCK", "ARCH", "ACT", "SCAN", "EXPECT", "IMPORT"))
 STARTS_STATEMENT = DECLARES | {"STATE", "PARAM", "AUX", "TAP", "RETURN", "YIELD", "IN"}
 
-_STARTS_CONDITION = frozenset("NAME NUMBER LPAR NOT MINUS TRUE FALSE STRING LSQB".split())
-_WORDS = frozenset(("NAME", "IN", "IF", "THEN", "ELSE", "OR", "AND", "NOT", "TRUE", "FALSE", "NONE", "RETURN", "YIELD"))
+_STARTS_CONDITION = kinds("NAME NUMBER LPAR NOT MINUS TRUE FALSE STRING LSQB")
+_WORDS = kinds("NAME IN IF THEN ELSE OR AND NOT TRUE FALSE NONE RETURN YIELD")
 
 
 def contextual(tokens: list[Token], index: int, out: list[Token], previous: str, start: bool, ends: bool) -> str:
@@ -45,7 +45,7 @@ def contextual(tokens: list[Token], index: int, out: list[Token], previous: str,
             return _NAMED[word]
         if word in _VALUED and after == _VALUED[word][1]:
             return _VALUED[word][0]
-        if word in _CONDITION and after in _STARTS_CONDITION and not (previous == "LBRACE" and after == "LPAR"):
+        if word in _CONDITION and after in _STARTS_CONDITION and not (previous == "LBRACE" and after in ("LPAR", "MINUS", "LSQB")):
             return _CONDITION[word]
     if word in _COUNTED and after in ("NAME", "NUMBER", "LPAR"):
         return _COUNTED[word]

@@ -1,8 +1,8 @@
 """Raw tokens -> the tokens the grammar sees: separators decided, contextual keywords told from names, brackets balanced, depth bounded.
 
-A statement ends at `;` or at a line end, unless the line is plainly unfinished: within `( )` and `[ ]`, after an operator, comma, `=`, `->`,
-opening bracket, `then` or `else`, and before a line that begins with an operator, `->`, `|`, `then`, `else`, `with`, `on`, `until`, `backward`
-or a closing bracket. A bracket that is never closed is told where it was opened and closed here, so that one slip gives one error.
+A statement ends at `;` or at a line end, unless the line is plainly unfinished: within `( )` and `[ ]`, after an operator, comma, `=`,
+`->`, opening bracket, `then` or `else`, and before a line that begins with an operator, `->`, `|`, `then`, `else`, `with`, `on`,
+`until`, `backward` or a closing bracket. A bracket that is never closed is told where it was opened and closed here, so that one slip gives one error.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Source, Span
 from archdsl.language.keywords import DECLARES, STARTS_STATEMENT, contextual
-from archdsl.language.lexer import Token
+from archdsl.language.lexer import Token, kinds
 from archdsl.language.limits import MAX_FLAT, MAX_HEIGHT, MAX_NESTING
 
-ENDS = frozenset("NAME PRIMED NUMBER STRING TRUE FALSE NONE RPAR RSQB RBRACE LENGTHS".split())
-OPERATORS = frozenset("CMP MULOP POW PLUS MINUS OR AND NOT DOTS DOTSEQ TILDE".split())
-_UNFINISHED = OPERATORS - {"DOTS", "DOTSEQ"} | set("ARROW BAR COMMA ASSIGN COLON DOT LPAR LSQB LBRACE LSET IF THEN ELSE IN".split())
-_CONTINUES = OPERATORS - {"NOT"} | set(
-    "ARROW BAR COMMA DOT THEN ELSE WITH ON UNTIL BACKWARD ASSIGN COLON RPAR RSQB RBRACE LBRACE END".split()
+ENDS = kinds("NAME PRIMED NUMBER STRING TRUE FALSE NONE RPAR RSQB RBRACE LENGTHS")
+OPERATORS = kinds("CMP MULOP POW PLUS MINUS OR AND NOT DOTS DOTSEQ TILDE")
+_UNFINISHED = OPERATORS - {"DOTS", "DOTSEQ"} | kinds("ARROW BAR COMMA ASSIGN COLON DOT LPAR LSQB LBRACE LSET IF THEN ELSE IN")
+_CONTINUES = OPERATORS - {"NOT"} | kinds(
+    "ARROW BAR COMMA DOT THEN ELSE WITH ON UNTIL BACKWARD ASSIGN COLON RPAR RSQB RBRACE LBRACE END"
 )
 _CLOSES = {"RPAR": "LPAR", "RSQB": "LSQB", "RBRACE": "LBRACE"}
 _OPENS = {"LPAR": ("RPAR", ")"), "LSQB": ("RSQB", "]"), "LBRACE": ("RBRACE", "}"), "LSET": ("RBRACE", "}")}
@@ -119,7 +119,8 @@ class _Layout:
     def separates(self, kind: str, previous: str, fresh: bool, loose: bool) -> bool:
         out = self.out
         if kind in ("RBRACE", "END") and previous == "SEP":
-            out.pop()
+            if out:
+                out.pop()
             return False
         if previous in ("SEP", "LBRACE") or not loose or not out:
             return False

@@ -22,6 +22,11 @@ class Token(NamedTuple):
     newline: bool
 
 
+def kinds(names: str) -> frozenset[str]:
+    """Kinds of tokens, given as words."""
+    return frozenset(names.split())
+
+
 _SIGNS = sorted([*SYMBOLS, *FOREIGN, ";"], key=len, reverse=True)
 _MASTER = re.compile(
     r"""(?P<NAME>[A-Za-z_][A-Za-z0-9_]*)(?P<PRIME>'(?![A-Za-z0-9_']))?
@@ -138,7 +143,7 @@ class _Lexer:
     def number(self, text: str, start: int, end: int, tail: bool) -> None:
         whole = not tail and not any(c in text for c in ".eE")
         if tail or not _NUMBER.fullmatch(text):
-            hint = "A name starts with a letter; hexadecimal numbers do not exist here." if tail else "Put `_` between two digits: `100_000`."
+            hint = "A name starts with a letter; there are no hexadecimal numbers." if tail else "Put `_` between two digits: `100_000`."
             self.tell("AD0109", f"`{text[:40]}` is not a number", start, end, "not a number", hint=hint)
             text = "1"
         elif whole and (len(text.replace("_", "")) > MAX_DIGITS or int(text) > MAX_INT):
@@ -157,8 +162,8 @@ class _Lexer:
                 at = start + found.start()
                 hint = 'The escapes are `\\n`, `\\t`, `\\"` and `\\\\`.'
                 self.tell("AD0105", f"`{found[0]}` is not an escape", at, at + 2, "unknown escape", hint=hint)
-        if any(ord(c) < 32 and c != "\t" or c == "\x7f" for c in text):
-            self.tell("AD0107", "this string holds a control character", start, end, "a character below U+0020", hint="Write `\\n` or `\\t`.")
+        if any((ord(c) < 32 and c != "\t") or c == "\x7f" for c in text):
+            self.tell("AD0107", "this string holds a control character", start, end, "below U+0020", hint="Write `\\n` or `\\t`.")
         self.put("STRING", text, start, end)
 
     def doc(self, start: int) -> int:

@@ -75,7 +75,7 @@ def _braces(at: Situation) -> Diagnostic | None:
     if at.token.kind != "COLON" or at.in_brackets:
         return None
     opens = at.first.kind in HEADERS or at.has("REPEAT", "LOOP", "TRAIN", "IF", "ROUTE", "SKIP")
-    if opens and (at.following.newline or at.following.kind in ("SEP", "END")) or at.first.kind in HEADERS:
+    if (opens and (at.following.newline or at.following.kind in ("SEP", "END"))) or at.first.kind in HEADERS:
         return at.say("AD0126", "a body stands in braces", "no `:` here", "Write `{ … }`; indentation has no meaning.")
     if len(at.statement) == 1:
         name = at.first.text
@@ -105,7 +105,8 @@ def _assign(at: Situation) -> Diagnostic | None:
         return at.say("AD0120", "`=` binds a name; `==` compares", "in a condition", "Write `==`.")
     if at.first.kind == "PARAM":
         hint = f"Write `param {at.statement[1].text}: [..] ~ zeros`, or `~ constant(0.5)`."
-        return at.say("AD0145", "a weight begins with `~`", "not `=`", hint, "A weight is learned: what is given is how it is drawn at first.")
+        note = "A weight is learned: what is given is how it is drawn at first."
+        return at.say("AD0145", "a weight begins with `~`", "not `=`", hint, note)
     if at.first.kind in ("ACT", "SCAN"):
         return _header(at)
     if at.has("ASSIGN") and not at.in_brackets:
@@ -168,7 +169,7 @@ def _reserved_word(at: Situation, token: Token) -> Diagnostic:
 
 def _reserved(at: Situation) -> Diagnostic | None:
     token = at.token
-    if token.kind not in RESERVED or not at.accepts("NAME") or token.kind in ("RETURN", "YIELD") and token.newline:
+    if token.kind not in RESERVED or not at.accepts("NAME") or (token.kind in ("RETURN", "YIELD") and token.newline):
         return None
     declared = bool(at.statement) and at.previous.kind in (*HEADERS, "STATE", "PARAM", "AUX", "TAP", "IN", "AS", "OVER", "FOR")
     if declared or at.following.kind in ("ASSIGN", "COMMA", "RPAR", "RSQB", "COLON", "DOT", "ARROW", "SEP"):
@@ -205,7 +206,8 @@ def _operand(at: Situation) -> Diagnostic | None:
     if not at.statement or before.kind not in _INFIX | {"COMMA", "THEN", "ELSE", "NOT", "IF", "LPAR", "LSQB", "IN", "WHERE", "EXPECT"}:
         return None
     if token.kind == "IF" and before.kind in _INFIX:
-        return at.say("AD0134", "a conditional within an expression stands in parentheses", "not expected", "Write `1 + (if c then a else b)`.")
+        hint = "Write `1 + (if c then a else b)`."
+        return at.say("AD0134", "a conditional within an expression stands in parentheses", "not expected", hint)
     if not at.accepts("NAME") or not (token.kind in STOPS or token.kind in _INFIX or token.kind in RESERVED):
         return None
     if before.kind in ("DOTS", "DOTSEQ") and token.kind in STOPS:
@@ -237,9 +239,8 @@ def _misplaced(at: Situation) -> Diagnostic | None:
 
 def _header(at: Situation) -> Diagnostic | None:
     first, token = at.first, at.token
-    if first.kind == "NAME" and first.text in DECLARATION_WORDS and len(at.statement) == 1 and token.kind in ("LPAR", "LBRACE", "ASSIGN", "STRING"):
-        if token.kind == "ASSIGN" or (at.inside and not at.accepts("BLOCK")):
-            return None
+    unnamed = first.kind == "NAME" and first.text in DECLARATION_WORDS and len(at.statement) == 1 and not at.inside
+    if unnamed and token.kind in ("LPAR", "LBRACE", "STRING"):
         hint = f"Write `{first.text} {DECLARATION_WORDS[first.text]} …`."
         return at.say("AD0146", f"this `{first.text}` has no name", "expected a name before this", hint)
     if first.kind not in HEADERS or at.in_brackets or at.has("ASSIGN", "LBRACE"):
@@ -335,6 +336,6 @@ def _anything(at: Situation) -> Diagnostic:
 
 
 RULES: tuple[Rule, ...] = (
-    _comment_sign, _doc, _foreign_word, _braces, _condition_behind, _assign, _comparison, _reserved, _pipe, _returned, _operand, _then, _else,
-    _misplaced, _kind, _header, _body, _bare, _side_by_side, _signs,
+    _comment_sign, _doc, _foreign_word, _braces, _condition_behind, _assign, _comparison, _reserved, _pipe, _returned, _operand, _then,
+    _else, _misplaced, _kind, _header, _body, _bare, _side_by_side, _signs,
 )  # fmt: skip

@@ -33,15 +33,15 @@ def level_of(node: s.Node) -> int:
 
 
 class ExpressionPrinter:
-    """Prints expressions. With `remarks` (a text being formatted) comments, the author's line breaks and the spelling of numbers are kept."""
+    """Prints expressions. With `remarks` (when a text is formatted) comments, line breaks and the spelling of numbers are kept."""
 
     def __init__(self, remarks: Remarks | None = None) -> None:
         self.remarks = remarks
         self.printers: dict[type, Callable[[Any], Doc]] = {
             s.Number: self.number, s.String: self.string, s.Bool: lambda n: "true" if n.value else "false", s.NoneLit: lambda n: "none",
             s.Name: lambda n: n.id + "'" * n.primed, s.Unary: self.unary, s.Binary: self.binary, s.If: self.if_, s.Call: self.call,
-            s.Slice: self.slice, s.Index: self.index, s.Attribute: self.attribute, s.Range: self.range, s.ListExpr: self.list,
-            s.Comprehension: self.comprehension, s.Ellipsis_: lambda n: "..", s.TupleExpr: self.tuple, s.SetExpr: self.set,
+            s.Slice: self.slice_, s.Index: self.index, s.Attribute: self.attribute, s.Range: self.range_, s.ListExpr: self.list_,
+            s.Comprehension: self.comprehension, s.Ellipsis_: lambda n: "..", s.TupleExpr: self.tuple_, s.SetExpr: self.set_,
             s.Tilde: self.tilde, s.Labelled: self.labelled, s.Pipe: self.pipe, s.Choice: self.choice, s.Repeat: self.repeat,
             s.Loop: self.loop, s.Route: self.route, s.Train: self.train, s.Lambda: lambda n: self.body(n.body),
         }  # fmt: skip
@@ -67,8 +67,12 @@ class ExpressionPrinter:
         return repr(node.value)
 
     def string(self, node: s.String) -> str:
-        text = node.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{text}"' if "\t" not in text else '"' + text.replace("\t", "\\t") + '"'
+        return self.quoted(node.value)
+
+    def quoted(self, text: str) -> str:
+        for char, escape in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t")):
+            text = text.replace(char, escape)
+        return f'"{text}"'
 
     # ---- operators ----
 
@@ -90,10 +94,10 @@ class ExpressionPrinter:
             left = left.left
         return group(self.expression(left, level + 1), indent(*reversed(rest)))
 
-    def range(self, node: s.Range) -> Doc:
+    def range_(self, node: s.Range) -> Doc:
         return concat(self.expression(node.low, SUM), "..=" if node.closed else "..", self.expression(node.high, SUM))
 
-    def slice(self, node: s.Slice) -> Doc:
+    def slice_(self, node: s.Slice) -> Doc:
         low = self.expression(node.low, SUM) if node.low else ""
         return concat(low, "..=" if node.closed else "..", self.expression(node.high, SUM) if node.high else "")
 
@@ -108,7 +112,7 @@ class ExpressionPrinter:
             if ends_in_train(current.then):
                 then = self.parentheses(self.expression(current.then))
             broken = broken or self.parted(current.then, current.otherwise)
-            doc = concat(word, "if ", self.expression(current.condition), " then ", then, *self.behind(current.then))
+            doc = concat(word, "if ", self.expression(current.condition, PIPE), " then ", then, *self.behind(current.then))
             (rest if parts else parts).append(doc)
             rest.append(concat(LINE, *self.before(current.otherwise)))
             word, current = "else ", current.otherwise
@@ -155,13 +159,13 @@ class ExpressionPrinter:
             docs.append(concat(*self.before(node), show(node), comma, *self.behind(node)))
         return group(opening, indent(SOFT, join(LINE, docs)), SOFT, closing)
 
-    def list(self, node: s.ListExpr) -> Doc:
+    def list_(self, node: s.ListExpr) -> Doc:
         return self.items("[", node.items, "]", self.expression)
 
-    def tuple(self, node: s.TupleExpr) -> Doc:
+    def tuple_(self, node: s.TupleExpr) -> Doc:
         return self.items("(", node.items, ")", self.expression, last="," if len(node.items) == 1 else "")
 
-    def set(self, node: s.SetExpr) -> Doc:
+    def set_(self, node: s.SetExpr) -> Doc:
         return self.items("{", node.items, "}", self.expression)
 
     def comprehension(self, node: s.Comprehension) -> Doc:
@@ -188,17 +192,24 @@ class ExpressionPrinter:
         if not broken and isinstance(last, _WITH_BODY) and must_break(docs[-1]) and not any(map(must_break, docs[:-1])):
             if sum(flat_width(d) + 4 for d in docs[:-1]) <= 60:
                 return join(" -> ", docs)
-        return self.chain("-> ", node.stages, docs, broken)
+        return self.chain("-> ", node.stages, docs)
 
     def choice(self, node: s.Choice) -> Doc:
-        docs = [self.expression(option, OR) for option in node.options]
-        broken = any(self.parted(a, b) for a, b in zip(node.options, node.options[1:]))
-        return self.chain("| ", node.options, docs, broken)
+        return self.chain("| ", node.options, [self.expression(option, OR) for option in node.options])
 
-    def chain(self, sign: str, nodes: Sequence[s.Expr], docs: list[Doc], broken: bool) -> Doc:
-        first = concat(docs[0], *self.behind(nodes[0]))
-        rest = [concat(LINE, *self.before(n), sign, d, *self.behind(n)) for n, d in zip(nodes[1:], docs[1:])]
-        return group(first, indent(*rest), broken=broken)
+    def chain(self, sign: str, nodes: Sequence[s.Expr], docs: list[Doc]) -> Doc:
+        """Parts on one line if they fit. Where the author began new lines, they stay; a line too long is broken at each part."""
+        rows: list[list[Doc]] = [[concat(docs[0], *self.behind(nodes[0]))]]
+        for last, node, doc in zip(nodes, nodes[1:], docs[1:]):
+            part = concat(*self.before(node), sign, doc, *self.behind(node))
+            if self.parted(last, node):
+                rows.append([part])
+            else:
+                rows[-1] += [LINE, part]
+        if len(rows) == 1:
+            return group(rows[0][0], indent(*rows[0][1:]))
+        first = group(rows[0][0], indent(*rows[0][1:]))
+        return concat(first, indent(*(concat(HARD, group(*row)) for row in rows[1:])))
 
     # ---- expressions with a body ----
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from archdsl.diagnostics import Diagnostic, Label, Source, Span
 from archdsl.language.arch_parser import KEYWORDS
 from archdsl.language.layout import ENDS
-from archdsl.language.lexer import Token
+from archdsl.language.lexer import Token, kinds
 
 RESERVED = frozenset(KEYWORDS.values())
 STOPS = frozenset(("SEP", "SEMI", "COMMA", "RPAR", "RSQB", "RBRACE", "END"))
-BEGINS = frozenset("NAME PRIMED NUMBER STRING TRUE FALSE NONE LPAR LSQB LBRACE NOT IF REPEAT LOOP REVERSIBLE ROUTE SKIP TRAIN".split())
+BEGINS = kinds("NAME PRIMED NUMBER STRING TRUE FALSE NONE LPAR LSQB LBRACE NOT IF REPEAT LOOP REVERSIBLE ROUTE SKIP TRAIN")
 _NOTHING = Token("SEP", "", 0, 0, True)
 
 
@@ -120,8 +120,16 @@ class Situation:
         return Span(self.source, first.start, last.end)
 
     def say(
-        self, code: str, title: str, label: str = "", hint: str = "", note: str = "", at: Token | Span | None = None, also: Label | None = None
+        self,
+        code: str,
+        title: str,
+        label: str = "",
+        hint: str = "",
+        note: str = "",
+        at: Token | Span | None = None,
+        also: Label | None = None,
     ) -> Diagnostic:
+        """The diagnostic at the token, or at `at`."""
         place = at if isinstance(at, Span) else self.span(at or self.token)
         return Diagnostic(code, title, place, label, (also,) if also else (), note, hint)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from archdsl.graph.expressions import Expr, call, var
+from archdsl.graph.expressions import Expr, call, var, variables
 from archdsl.graph.ir import Init, Node, TensorType
 from archdsl.graph.sizes import Size
 from archdsl.graph.torch_text import to_torch
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
     from archdsl.graph.acts import Act
 
-_RESERVED = frozenset({"torch", "F", "nn", "ctx", "grad", "float", "self", "Function"})
+_RESERVED = frozenset({"torch", "F", "nn", "ctx", "grad", "self", "Tensor", "Function", *dir(builtins)})
 _INDENT = "\n        "
 
 
@@ -97,7 +98,10 @@ def class_name(act: str) -> str:
 
 
 def class_source(name: str, act: Act) -> str:
-    """A torch.autograd.Function that computes an act and its declared or derived derivatives, keeping only its inputs."""
+    """A torch.autograd.Function that computes an act and its declared or derived derivatives, keeping only its inputs.
+
+    Its backward is plain torch, so it can be differentiated again.
+    """
     names = _local_names([*act.inputs, *(p.name for p in act.learned)])
     like = names[act.inputs[0]]
     lines, (value,) = to_torch([act.forward], names, like, ["ctx", "grad"])
@@ -108,7 +112,7 @@ def class_source(name: str, act: Act) -> str:
     results = [f"{atom(g)}.sum_to_size({names[n]}.shape)" if n in learned else g for n, g in zip(names, grads, strict=True)]
     arguments = ", ".join(names.values())
     body = _INDENT.join([f"ctx.save_for_backward({arguments})", *lines, f"return {value}"])
-    used = _used(act.backward.values())
+    used = variables(*act.backward.values())
     opened = ", ".join(names[n] if n in used or n == act.inputs[0] or n in learned else "_" for n in names)
     opened = opened if len(names) > 1 else f"({opened},)"
     reverse = _INDENT.join([f"{opened} = ctx.saved_tensors", *back, *_returned(results)])
@@ -120,7 +124,6 @@ def class_source(name: str, act: Act) -> str:
         {body}
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
         {reverse}
 '''
@@ -130,12 +133,6 @@ def _returned(results: list[str]) -> list[str]:
     if len(results) == 1 or sum(map(len, results)) < 100:
         return [f"return {', '.join(results)}"]
     return ["return (", *(f"    {r}," for r in results), ")"]
-
-
-def _used(slopes: Any) -> set[str]:
-    from archdsl.graph.expressions import variables
-
-    return variables(*slopes)
 
 
 def _local_names(names: list[str]) -> dict[str, str]:

@@ -160,7 +160,8 @@ class Attend(Primitive):
             return self.emit(node, args, e)
         mask = given_value(node, args, "mask")
         named = ({"mask": self.fitted(node, mask)} if mask is not None else {}) | self.named(node, e)
-        return self.with_heads(q, args, lambda texts: call(e.support("attend_step"), *texts, e.slot, e.clock, **named))
+        form = "attend_step_with" if named.keys() - {"scale"} else "attend_step"
+        return self.with_heads(q, args, lambda texts: call(e.support(form), *texts, e.slot, e.clock, **named))
 
 
 PRIMITIVES: tuple[Primitive, ...] = (Attend(),)

@@ -29,7 +29,7 @@ class Embedding(Primitive):
         ids = require_kind(use, 0, "int")
         vocab = known(use, "vocab", "The table has that many rows.")
         d = known(use, "d", "The table's rows have that size.")
-        weight(use, "weight", (vocab, d), given_init(use, "weight", Init("normal", (0.02, 0.0))))
+        weight(use, "weight", (vocab, d), given_init(use, "weight", Init("normal", (0.02,))))
         return [TensorType((*ids.axes, Axis(d)), "float", ids.batched)]
 
     def module(self, node: Node) -> str | None:

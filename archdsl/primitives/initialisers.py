@@ -50,7 +50,8 @@ def constant(value: Any) -> Init:
 
 
 def normal(std: Any = 0.02, mean: Any = 0.0) -> Init:
-    return Init("normal", (_spread(std, "std"), _number(mean, "mean")))
+    spread, middle = _spread(std, "std"), _number(mean, "mean")
+    return Init("normal", (spread, middle) if middle else (spread,))
 
 
 def truncated_normal(std: Any = 0.02) -> Init:

@@ -114,7 +114,7 @@ class Position(Primitive):
         rows = known(use, "max", "The table has that many rows.")
         if decide_compare(">", x.axes[-2].size + use.args["offset"], rows, use.facts):
             use.fail("AD0322", f"position has {rows} rows", f"the input has {x.axes[-2].size} positions", hint="Give a larger `max`.")
-        weight(use, "weight", (rows, x.axes[-1].size), given_init(use, "init", Init("normal", (0.02, 0.0))))
+        weight(use, "weight", (rows, x.axes[-1].size), given_init(use, "init", Init("normal", (0.02,))))
         return [x]
 
     def time(self, node: Node, index: int, axis: int) -> str | None:

@@ -85,7 +85,9 @@ class Slice(Primitive):
                 parts.append(":".join("" if end is None else _ends(end, e) for end in entry[1:3]))
             else:
                 parts.append({"all": ":", "new": "None"}.get(entry[0]) or _ends(entry[1], e))
-        if all(part == ":" for part in parts):
+        while parts and parts[0] == ":":  # `...` covers them
+            del parts[0]
+        if not parts:
             return text
         return f"{atom(text)}[..., {', '.join(parts)}]"
 

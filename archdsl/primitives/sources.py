@@ -50,7 +50,7 @@ class Param_(Source):
     doc = "A learned parameter: param([d] ~ zeros)."
 
     def infer(self, use: Use) -> list[TensorType]:
-        axes, init = shaped(use, Init("normal", (0.02, 0.0)))
+        axes, init = shaped(use, Init("normal", (0.02,)))
         weight(use, "", tuple(a.size for a in axes), init, trainable=self.trainable)
         return [TensorType(tuple(axes), "float", False)]
 
@@ -149,7 +149,7 @@ class Random(Source):
     doc = "Random numbers drawn anew in every forward pass, in training and evaluation alike (put it in `train { … }` for training only)."
 
     def infer(self, use: Use) -> list[TensorType]:
-        axes, init = shaped(use, Init("normal", (1.0, 0.0)))
+        axes, init = shaped(use, Init("normal", (1.0,)))
         if init.kind not in ("normal", "uniform", "loguniform", "truncated_normal"):
             hint = "Choose normal, uniform, loguniform or truncated_normal."
             use.fail("AD0263", f"random cannot draw from {init}", "not a distribution", hint=hint)

@@ -24,7 +24,11 @@ def problems(text: str):
         ("gguf: {architecture: l, weigths: {}, weights: {}}", "`weigths` means nothing here", "weigths"),
         ("gguf: {architecture: l, weights: {a: 3}}", "`a` has a value of the wrong kind", "3"),
         ("gguf: {architecture: l, weights: {a: {from: x, apply: [{splt: {}}]}}}", "this transform is not known", "{splt: {}}"),
-        ("gguf: {architecture: l, weights: {a: {from: x, apply: [{split: {part: 1}}]}}}", "give either `parts` or `sizes`", "{split: {part: 1}}"),
+        (
+            "gguf: {architecture: l, weights: {a: {from: x, apply: [{split: {part: 1}}]}}}",
+            "give either `parts` or `sizes`",
+            "{split: {part: 1}}",
+        ),
         ("gguf: {architecture: l, weights: {a: 'b.{i}'}}", "a source name has an unknown hole", "'b.{i}'"),
         ("gguf: {architecture: l, config: {k: [1]}, weights: {}}", "`k` has a value of the wrong kind", "[1]"),
         ("a: &x 1\nb: *x", "aliases are not allowed here", "*x"),

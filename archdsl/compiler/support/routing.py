@@ -44,7 +44,7 @@ def gate_expert_choice(logits: Tensor, capacity: float, lengths: Tensor | None =
         padding = torch.arange(scores.shape[-2], device=scores.device)[:, None] >= lengths.view(shape)
         ranked = scores.masked_fill(padding, -1.0)
         room = (lengths * capacity / scores.shape[-1]).ceil().view(shape)
-    place = ranked.argsort(-2, descending=True, stable=True).argsort(-2)
+    place = ranked.argsort(dim=-2, descending=True, stable=True).argsort(dim=-2)
     return torch.where((place < room) & (ranked >= 0), scores, 0.0)
 
 

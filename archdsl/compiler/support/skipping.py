@@ -24,19 +24,19 @@ def best_positions(scores: Tensor, capacity: float, lengths: Tensor | None = Non
     flat = scores.squeeze(-1)
     width = math.ceil(capacity * flat.shape[-1])
     if lengths is None:
-        place = flat.argsort(-1, descending=True, stable=True).argsort(-1)
+        place = flat.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
         order, count = chosen_first(place < width)
         return order[..., :width], count
     shape = (-1, *[1] * (flat.dim() - 1))
     padding = torch.arange(flat.shape[-1], device=flat.device) >= lengths.view(shape)
-    place = flat.masked_fill(padding, float("-inf")).argsort(-1, descending=True, stable=True).argsort(-1)
+    place = flat.masked_fill(padding, float("-inf")).argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     order, count = chosen_first((place < (lengths * capacity).ceil().view(shape)) & ~padding)
     return order[..., :width], count
 
 
 def chosen_first(chosen: Tensor) -> tuple[Tensor, Tensor]:
     """(order, count) of positions [batch, ..., T]."""
-    return chosen.logical_not().to(torch.int8).argsort(-1, stable=True), chosen.sum(-1, keepdim=True)
+    return chosen.logical_not().to(torch.int8).argsort(dim=-1, stable=True), chosen.sum(-1, keepdim=True)
 
 
 def at_positions(x: Tensor, order: Tensor, axis: int) -> Tensor:

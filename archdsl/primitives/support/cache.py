@@ -73,7 +73,20 @@ def window_positions(clock: Clock, time: int, window: int, device: torch.device)
     return start - (start - slots) % window
 
 
-def attend_step(
+def attend_step(q: Tensor, k: Tensor, v: Tensor, slot: dict[str, Tensor], clock: Clock, scale: float | None = None) -> Tensor:
+    """Decoding form of plain causal attention: q, k and v hold the new positions; earlier keys and values are in the slot."""
+    k, v = keep_all(slot, "k", k, clock), keep_all(slot, "v", v, clock)
+    time = q.shape[-2]
+    if isinstance(clock.start, int) and (time == 1 or clock.start == 0):
+        return attend_fused(q, k, v, scale, None, time > 1, 0.0)
+    if ("keys", q.dim()) not in clock.memo:
+        places = clock.positions(time, q.device)
+        places = places[:, None] if places.dim() == 1 else places.view(-1, *[1] * (q.dim() - 3), time, 1)
+        clock.memo["keys", q.dim()] = places >= torch.arange(k.shape[-2], device=q.device)
+    return attend_fused(q, k, v, scale, clock.memo["keys", q.dim()], False, 0.0)
+
+
+def attend_step_with(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -88,18 +101,14 @@ def attend_step(
     score: str | Callable[[Tensor], Tensor] = "softmax",
     normalise: str = "none",
 ) -> Tensor:
-    """Decoding form of causal `attend`: q, k and v hold the new positions; earlier keys and values are in the slot."""
-    time, start = q.shape[-2], clock.start
+    """Decoding form of causal `attend` with its options; as `attend_step`, with a window the slot keeps no more than that."""
     if window is None:
         k, v = keep_all(slot, "k", k, clock), keep_all(slot, "v", v, clock)
     else:
         k, v = keep_window(slot, "k", k, clock, window), keep_window(slot, "v", v, clock, window)
-    single = isinstance(start, int) and time == 1  # sees every key at hand
-    if score == "softmax" and softcap is None and sinks is None and mask is None and not alibi:
-        if single:
-            return attend_fused(q, k, v, scale, None, False, 0.0)
-        if isinstance(start, int) and start == 0 and window is None:
-            return attend_fused(q, k, v, scale, None, True, 0.0)
+    single = isinstance(clock.start, int) and q.shape[-2] == 1  # sees every key at hand
+    if single and score == "softmax" and softcap is None and sinks is None and mask is None and not alibi:
+        return attend_fused(q, k, v, scale, None, False, 0.0)
     key = ("keys", window, q.dim(), q.shape[-3] if alibi else 0, q.dtype)
     if key not in clock.memo:
         clock.memo[key] = seen_keys(q, k.shape[-2], clock, window, alibi)

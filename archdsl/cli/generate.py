@@ -1,0 +1,131 @@
+"""`archdsl generate`: text from a model."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archdsl.cli.failure import fail
+from archdsl.cli.models import device_option, dtype_option, make, max_params_option, seed_option, tokenizer_for, weights_path
+from archdsl.cli.options import load_spec, spec_options
+
+if TYPE_CHECKING:
+    from archdsl.runtime.tokenizer import Tokenizer
+
+
+@click.command()
+@click.argument("file")
+@click.argument("prompt", required=False)
+@click.option("--weights", required=True, metavar="PATH|NAME", help="A .gguf or .safetensors file, a Hugging Face folder, or a name.")
+@click.option("--tokenizer", "tokenizer_path", metavar="PATH", help="Where the tokenizer is, if not with the weights.")
+@click.option("--prompt-file", metavar="PATH", help="Read the prompt from a file; `-` is standard input.")
+@click.option("--chat", is_flag=True, help="Put the prompt into the weights' chat template, as a user's turn.")
+@click.option("--system", metavar="TEXT", help="A system message before it (with --chat).")
+@click.option("--max-new", type=click.IntRange(min=0), default=128, show_default=True, help="Most tokens to generate.")
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 takes the most likely token.")
+@click.option("--top-k", type=int, help="Sample among the k most likely.")
+@click.option("--top-p", type=float, help="Sample among the fewest whose probabilities reach p.")
+@click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="Above 1: tokens seen before become less likely.")
+@click.option("--stream/--no-stream", default=True, show_default=True, help="Print the text as it comes, or when it is whole.")
+@spec_options
+@device_option
+@dtype_option
+@seed_option
+@max_params_option
+def generate(
+    file: str,
+    prompt: str | None,
+    weights: str,
+    tokenizer_path: str | None,
+    prompt_file: str | None,
+    chat: bool,
+    system: str | None,
+    max_new: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    repetition_penalty: float,
+    stream: bool,
+    settings: tuple[str, ...],
+    arch: str | None,
+    root: str | None,
+    device: str,
+    dtype: str,
+    seed: int,
+    max_params: float,
+) -> None:
+    """Continue PROMPT with a model. The text goes to standard output, the speed to standard error.
+
+    \b
+    Examples:
+      archdsl generate smollm2 --weights smollm2-135m "The capital of France is" --max-new 20
+      archdsl generate smollm2 --weights smollm2-135m --chat "Name three primes." --temperature 0.7 --seed 1
+      archdsl generate tiny.arch --weights runs/tiny "To be" --max-new 200
+    """
+    if system is not None and not chat:
+        raise click.UsageError("--system needs --chat.")
+    text = _prompt(prompt, prompt_file)
+    spec = load_spec(file, settings, arch, root)
+    path = weights_path(weights)
+    assert path is not None
+    path = newest(path)
+    tokenizer = tokenizer_for(path, tokenizer_path)
+    tokens = _encode(tokenizer, text, chat, system)
+    model = make(spec, device=device, dtype=dtype, seed=seed, max_params=max_params, weights=str(path))
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": repetition_penalty, "seed": seed}
+    _print(model, tokenizer, tokens, stream, max_new=max_new, **options)
+
+
+def newest(path: Path) -> Path:
+    """A folder that `archdsl train --save` wrote stands for the weights in its newest checkpoint."""
+    if not path.is_dir() or any(path.glob("*.safetensors")):
+        return path
+    checkpoints = sorted(p for p in path.glob("step-*/model.safetensors") if p.is_file())
+    return checkpoints[-1] if checkpoints else path
+
+
+def _prompt(prompt: str | None, prompt_file: str | None) -> str:
+    if (prompt is None) == (prompt_file is None):
+        raise click.UsageError("give a PROMPT, or --prompt-file.")
+    if prompt_file is None:
+        text = prompt or ""
+    else:
+        try:
+            raw = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).read_bytes()
+            text = raw.decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise fail("AD0910", f"the prompt cannot be read from {prompt_file}", note=str(error), hint="Give a file of UTF-8 text.") from None
+    if not text:
+        raise fail("AD0910", "the prompt is empty", hint="A model needs at least one token to go on from.")
+    return text
+
+
+def _encode(tokenizer: Tokenizer, text: str, chat: bool, system: str | None) -> list[int]:
+    if not chat:
+        return tokenizer.encode(text)
+    from archdsl.runtime.chat import ChatMessage, encode_chat
+
+    messages: list[ChatMessage] = [{"role": "system", "content": system}] if system is not None else []
+    return encode_chat(tokenizer, [*messages, {"role": "user", "content": text}])
+
+
+def _print(model: Any, tokenizer: Tokenizer, tokens: list[int], stream: bool, **options: Any) -> None:
+    from archdsl.runtime.generate import stream_text
+
+    start, first, count, pieces = time.perf_counter(), 0.0, 0, []
+    for piece in stream_text(model, tokenizer, tokens, **options):
+        first = first or time.perf_counter() - start
+        count += 1
+        if stream:
+            click.echo(piece, nl=False)
+            sys.stdout.flush()
+        else:
+            pieces.append(piece)
+    click.echo("".join(pieces))
+    seconds = time.perf_counter() - start
+    made = len(tokens)
+    click.echo(f"[{made} tokens read; first text after {first:.2f} s; {count} pieces in {seconds:.2f} s]", err=True)

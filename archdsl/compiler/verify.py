@@ -1,0 +1,156 @@
+"""What must hold of every graph, as a table of rules. Run after elaboration and after each pass, in tests and where ARCHDSL_VERIFY is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from archdsl.compiler.structure import CALLS, carried, feeds
+from archdsl.graph.ir import Graph, Instance, Node, Region, TensorType, Value
+from archdsl.graph.sizes import decide_equal
+from archdsl.primitives import TABLE
+
+Rule = Callable[[Region], Iterator[str]]
+
+
+def _ops_known(region: Region) -> Iterator[str]:
+    for node in region.nodes:
+        if node.op not in CALLS and node.op not in TABLE:
+            yield f"{_at(node)}: there is no op `{node.op}`"
+        if node.op in CALLS and node.instance is None:
+            yield f"{_at(node)}: a structural node without an instance"
+
+
+def _inputs_in_reach(region: Region) -> Iterator[str]:
+    """A node reads the region's inputs, stand-ins of captured values, states, and what earlier nodes made."""
+    seen = {id(v) for v in region.all_inputs} | {id(s.before) for s in region.states}
+    for node in region.nodes:
+        for i, value in enumerate(node.inputs):
+            if id(value) not in seen:
+                yield f"{_at(node)}: input {i} ({value.name or value.type}) is not in reach here"
+        seen |= {id(v) for v in node.outputs}
+    ends = [*region.outputs, *region.aux.values(), *region.taps.values(), *(s.after for s in region.states if s.after is not None)]
+    for value in ends:
+        if id(value) not in seen:
+            yield f"a result ({value.name or value.type}) is not made here"
+
+
+def _outputs_typed(region: Region) -> Iterator[str]:
+    for node in region.nodes:
+        for i, value in enumerate(node.outputs):
+            if value.node is not node or value.index != i or value.region is not region:
+                yield f"{_at(node)}: output {i} does not point back to its node"
+            if not isinstance(value.type, TensorType):
+                yield f"{_at(node)}: output {i} has no type"
+
+
+def _names_unique(region: Region) -> Iterator[str]:
+    seen: set[str] = set()
+    for node in region.nodes:
+        if not node.occurrence or node.occurrence in seen:
+            yield f"{_at(node)}: the occurrence {node.occurrence!r} is empty or used twice"
+        seen.add(node.occurrence)
+    for name, instance in region.instances.items():
+        if instance.name != name:
+            yield f"the instance {instance.name!r} is kept under {name!r}"
+        if instance.owner is not region:
+            yield f"the instance {name!r} is kept here but owned elsewhere"
+
+
+def _instances_in_reach(region: Region) -> Iterator[str]:
+    reach = {id(i) for i in region.instances.values()} | {id(i) for i in region.borrowed}
+    for node in region.nodes:
+        for instance in [*([node.instance] if node.instance is not None else []), *node.borrowed]:
+            if id(instance) not in reach:
+                yield f"{_at(node)}: the instance {instance.name!r} is neither owned nor borrowed here"
+
+
+def _calls_fit(region: Region) -> Iterator[str]:
+    """Each region below gets as many values as it takes, of fitting types, and the instances it borrows in its order."""
+    for node in region.nodes:
+        for feed in feeds(node):
+            wanted = [*feed.region.all_inputs, *([s.before for s in feed.region.states] if node.op == "cell" else [])]
+            if len(feed.inputs) != len(wanted):
+                yield f"{_at(node)}: {feed.region.name} takes {len(wanted)} values, not {len(feed.inputs)}"
+                continue
+            if [_made(i) for i in feed.borrowed] != [_made(i) for i in feed.region.borrowed]:
+                yield f"{_at(node)}: the instances handed to {feed.region.name} are not the ones it borrows"
+            if node.op in ("call", "train", "skip", "route"):
+                yield from (f"{_at(node)}: {problem}" for problem in _types_differ(feed.inputs, wanted))
+
+
+def _made(instance: Instance) -> tuple[str, str]:
+    return instance.name, instance.op
+
+
+def _types_differ(given: list[Value | None], wanted: list[Value]) -> Iterator[str]:
+    for outer, inner in zip(given, wanted):
+        if outer is None:
+            continue
+        a, b = outer.type, inner.type
+        if a.rank != b.rank or a.kind != b.kind or any(decide_equal(x, y) is False for x, y in zip(a.sizes, b.sizes)):
+            yield f"{inner.name or 'an input'} is {b}, given {a}"
+
+
+def _carried_kept(region: Region) -> Iterator[str]:
+    """A repeat or loop hands on as many values as it carries; a loop keeps their types."""
+    for node in region.nodes:
+        if node.op not in ("repeat", "loop"):
+            continue
+        count = carried(node)
+        extra = 1 if node.attrs.get("until") else 0
+        if len(node.outputs) != count:
+            yield f"{_at(node)}: carries {count} values but gives {len(node.outputs)}"
+        for feed in feeds(node):
+            if len(feed.region.outputs) != count + extra:
+                yield f"{_at(node)}: {feed.region.name} gives {len(feed.region.outputs)} values, {count + extra} are carried"
+        if node.op == "loop":
+            yield from (f"{_at(node)}: {problem}" for problem in _types_differ(list(node.inputs[:count]), node.outputs))
+
+
+def _captures_from_outside(region: Region) -> Iterator[str]:
+    for outer, inner in region.captures:
+        if outer.region is region or inner.region is not region:
+            yield f"the capture {inner.name or inner.type} does not come from outside"
+
+
+def _scans_complete(region: Region) -> Iterator[str]:
+    for state in region.states:
+        if state.after is None:
+            yield f"the state {state.name!r} has no next value"
+    for node in region.nodes:
+        if node.op == "scan" and node.instance is not None and node.instance.region is not None:
+            names = {s.name for s in node.instance.region.states}
+            for name, index in (node.attrs.get("initial") or {}).items():
+                if name not in names or not 0 <= index < len(node.inputs):
+                    yield f"{_at(node)}: the initial state {name!r} is not one of the inputs"
+            if len(node.attrs["sequenced"]) != len(node.instance.region.inputs):
+                yield f"{_at(node)}: `sequenced` does not say for each input whether it has a time axis"
+
+
+RULES: tuple[Rule, ...] = (
+    _ops_known,
+    _inputs_in_reach,
+    _outputs_typed,
+    _names_unique,
+    _instances_in_reach,
+    _calls_fit,
+    _carried_kept,
+    _captures_from_outside,
+    _scans_complete,
+)
+
+
+def problems(graph: Graph) -> list[str]:
+    """Every broken rule, with the path of the region it is broken in."""
+    return [f"{path or graph.name}: {problem}" for path, region in graph.walk() for rule in RULES for problem in rule(region)]
+
+
+def verify(graph: Graph) -> None:
+    """Raises ValueError with all broken rules."""
+    found = problems(graph)
+    if found:
+        raise ValueError("this graph is not well formed:\n" + "\n".join(found))
+
+
+def _at(node: Node) -> str:
+    return node.occurrence or node.op

@@ -1,0 +1,153 @@
+"""Where each comment of a text goes when the text is printed anew.
+
+A comment at the end of a line stays with the item that ends there; a comment on its own line stays before the item that follows. Where
+the printed form has no line to hold it, it moves to its statement. None is lost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from archdsl.diagnostics import Source
+from archdsl.language import syntax as s
+
+_LEAD = re.compile(r"(?:\s|#[^\n]*|->|\||else)*")
+_TAIL = re.compile(r"(?:[\s,]|#[^\n]*)*")
+
+
+class Entry(NamedTuple):
+    """A comment that takes a line of its own in a body or a file: sorted by `order`, blank lines judged at start and end."""
+
+    order: int
+    start: int
+    end: int
+    text: str
+
+
+@dataclass
+class _Anchor:
+    """A node comments may stay with: a whole line (statement, declaration, import) or an item of a list, pipe, choice or conditional."""
+
+    node: s.Node
+    start: int
+    end: int
+    line: bool
+    leads: bool
+
+
+class Remarks:
+    """The comments of a file by the node they stay with (keys are `id`s of nodes)."""
+
+    def __init__(self, source: Source, file: s.File) -> None:
+        self.text = source.text
+        self.leading: dict[int, list[str]] = {}
+        self.trailing: dict[int, list[str]] = {}
+        self.heads: dict[int, list[str]] = {}
+        self.entries: dict[int, list[Entry]] = {}
+        self.file = file
+        self.bodies: list[s.Body] = []
+        self.anchors: list[_Anchor] = []
+        self._collect(file)
+        self.anchors.sort(key=lambda a: (a.start, -a.end))
+        for comment in file.comments:
+            if comment.own_line:
+                self._own_line(comment)
+            else:
+                self._at_end(comment)
+
+    def line_between(self, start: int, end: int) -> bool:
+        return "\n" in self.text[start:end]
+
+    def blank_between(self, start: int, end: int) -> bool:
+        return re.search(r"\n[ \t\r]*\n", self.text[start:end]) is not None
+
+    # ---- anchors ----
+
+    def _collect(self, root: s.Node) -> None:
+        stack: list[Any] = [root]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, (list, tuple)):
+                stack += node
+            elif isinstance(node, s.Node):
+                if isinstance(node, s.Body) and self.text.startswith("{", node.span.start):
+                    self.bodies.append(node)
+                self.anchors += [_Anchor(n, n.span.start, n.span.end, line, leads) for n, line, leads in _anchors(node)]
+                stack += [getattr(node, f.name) for f in fields(node) if f.name not in ("span", "comments")]
+
+    # ---- placing ----
+
+    def _at_end(self, comment: s.Comment) -> None:
+        offset = comment.span.start
+        before = self.text[:offset].rstrip()
+        body = next((b for b in self.bodies if b.span.start == len(before) - 1), None) if before.endswith("{") else None
+        if body:
+            self.heads.setdefault(id(body), []).append(comment.text)
+            return
+        ends = [a for a in self.anchors if a.end <= offset and not self.line_between(a.end, offset)]
+        best = max(ends, key=lambda a: (a.end, -a.start), default=None)
+        if best and not self.text[best.end : offset].strip(" \t,;"):
+            self.trailing.setdefault(id(best.node), []).append(comment.text)
+            return
+        around = self._statement(offset)
+        if around and not isinstance(around.node, (s.BlockDecl, s.ScanDecl)):
+            self.trailing.setdefault(id(around.node), []).append(comment.text)
+        else:
+            self._entry(comment, around)
+
+    def _own_line(self, comment: s.Comment) -> None:
+        around = self._statement(comment.span.start)
+        if around is None:
+            self._entry(comment, None)
+            return
+        following = next((a for a in self.anchors if a.start >= comment.span.end and not a.line), None)
+        if following and following.leads and _LEAD.fullmatch(self.text, comment.span.end, following.start):
+            self.leading.setdefault(id(following.node), []).append(comment.text)
+            return
+        items = [a for a in self.anchors if a.end <= comment.span.start and a.start > around.start and not a.line]
+        before = max(items, key=lambda a: (a.end, -a.start), default=None)
+        if before and _TAIL.fullmatch(self.text, before.end, comment.span.start):
+            self.trailing.setdefault(id(before.node), []).append(comment.text)
+        else:
+            self._entry(comment, around)
+
+    def _body(self, offset: int) -> s.Body | None:
+        inside = [b for b in self.bodies if b.span.start < offset < b.span.end]
+        return max(inside, key=lambda b: b.span.start, default=None)
+
+    def _statement(self, offset: int) -> _Anchor | None:
+        """The line around an offset within the innermost body, if any."""
+        body = self._body(offset)
+        floor = body.span.start if body else -1
+        around = [a for a in self.anchors if a.line and floor < a.start < offset < a.end]
+        return max(around, key=lambda a: a.start, default=None)
+
+    def _entry(self, comment: s.Comment, around: _Anchor | None) -> None:
+        start, end = comment.span.start, comment.span.end
+        body = self._body(around.start if around else start)
+        entry = Entry(around.start, around.start, around.start, comment.text) if around else Entry(start, start, end, comment.text)
+        self.entries.setdefault(id(body) if body else id(self.file), []).append(entry)
+
+
+def _anchors(node: s.Node) -> Iterator[tuple[s.Node, bool, bool]]:
+    """The children of a node that comments may stay with: (child, is a whole line, may have comments before it)."""
+    if isinstance(node, s.File):
+        yield from ((n, True, False) for n in (*node.imports, *node.declarations))
+    elif isinstance(node, s.Body):
+        yield from ((n, True, False) for n in (*node.statements, *([node.expression] if node.expression else [])))
+    elif isinstance(node, s.If):
+        yield node.then, False, False
+        yield node.otherwise, False, True
+    elif isinstance(node, (s.Pipe, s.Choice)):
+        parts = node.stages if isinstance(node, s.Pipe) else node.options
+        yield from ((n, False, position > 0) for position, n in enumerate(parts))
+    elif isinstance(node, (s.Call, s.Route)):
+        yield from ((n, False, True) for n in node.arguments)
+    elif isinstance(node, (s.ListExpr, s.TupleExpr, s.SetExpr, s.Index)):
+        yield from ((n, False, True) for n in node.items)
+    elif isinstance(node, (s.BlockDecl, s.ScanDecl, s.ActDecl)):
+        learned = node.learned if isinstance(node, s.ActDecl) else []
+        yield from ((n, False, True) for n in (*node.parameters, *learned))
