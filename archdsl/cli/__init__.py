@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line with these arguments (by default the process's own) and exits."""
+    import gc
+
+    gc.set_threshold(100_000, 20, 20)  # a tenth of a short command's time would go into looking for garbage that is not there
     from archdsl.cli.app import app
 
     app.main(args=list(args) if args is not None else None, prog_name="archdsl")

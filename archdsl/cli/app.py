@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -57,10 +58,11 @@ class App(click.Group):
             _silence()
             raise click.exceptions.Exit(PIPE_CLOSED) from None
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **options: Any) -> Any:
         """Runs a command. Always ends in SystemExit with one of the exit codes that archdsl.cli names."""
+        options["standalone_mode"] = False
         try:
-            result = super().main(*args, standalone_mode=False, **kwargs)
+            result = super().main(args, prog_name, **options)
             code = result if isinstance(result, int) else 0
         except ArchError as error:
             code = report_failure(error)

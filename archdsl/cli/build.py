@@ -82,7 +82,13 @@ def build(
     if save is not None:
         _save(spec, model, save)
     if as_json:
-        figures = _figures(spec, given) | {"built": True, "counted": counted, "seconds": round(seconds, 3), "device": device, "dtype": dtype}
+        figures = _figures(spec, given) | {
+            "built": True,
+            "counted": counted,
+            "seconds": round(seconds, 3),
+            "device": device,
+            "dtype": dtype,
+        }
         echo_json(figures | quiet_figures(model))
         return
     err = emit == "-"  # the source has standard output to itself
@@ -121,11 +127,11 @@ def _not_built(spec: Spec, dtype: str, max_params: float, sizes: dict[str, int],
     if as_json:
         echo_json(_figures(spec, sizes) | {"built": False})
         return
-    numbers = spec.parameters + spec.buffers
-    click.echo(f"not built: {numbers:,} numbers ({size(spec, dtype)}) are more than --max-params {max_params:,.0f}; all figures above are by formula.")
+    numbers, limit = spec.parameters + spec.buffers, f"--max-params {max_params:,.0f}"
+    click.echo(f"not built: {numbers:,} numbers ({size(spec, dtype)}) are more than {limit}; all figures above are by formula.")
 
 
-def _figures(spec: Spec, sizes: dict[str, int]) -> dict[str, Any]:
+def _figures(spec: Spec, sizes: dict[str, Any]) -> dict[str, Any]:
     def figure(value: Any) -> int | str:
         return value if isinstance(value, int) else str(value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from archdsl.cli.options import load_spec, sizes_of, size_option, spec_options
+from archdsl.cli.options import load_spec, size_option, sizes_of, spec_options
 
 
 @click.command()

@@ -31,7 +31,9 @@ def explain_error(code: str | None) -> None:
     wanted = code.strip().upper().removeprefix("AD").zfill(4)
     text = explain(wanted)
     if text is None:
-        raise fail("AD0905", f"there is no error code `{code}`", hint=suggestion(f"AD{wanted}", codes(), "`archdsl explain-error` lists them all."))
+        raise fail(
+            "AD0905", f"there is no error code `{code}`", hint=suggestion(f"AD{wanted}", codes(), "`archdsl explain-error` lists them all.")
+        )
     if coloured(sys.stdout):
         from rich.console import Console
         from rich.markdown import Markdown

@@ -81,6 +81,11 @@ def report_bug(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("archdsl"):
+        click.echo(
+            f"The Python package `{error.name}` is missing from this installation of archdsl; install archdsl again with pip.", err=True
+        )
+        return BUG
     first = str(error).strip().splitlines()
     what = f"{type(error).__name__}: {first[0][:200]}" if first else type(error).__name__
     more = "" if os.environ.get("ARCHDSL_DEBUG") else " Run it again with ARCHDSL_DEBUG=1 to see the traceback, and please report it."

@@ -27,7 +27,9 @@ def write(path: str | Path, text: str) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise fail("AD0902", f"cannot write {path}", note=f"The system says: {error.strerror or error}.", hint="Check the folder and the path.") from None
+        raise fail(
+            "AD0902", f"cannot write {path}", note=f"The system says: {error.strerror or error}.", hint="Check the folder and the path."
+        ) from None
 
 
 def write_new(path: Path, text: str, force: bool) -> None:

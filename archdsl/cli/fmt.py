@@ -27,6 +27,7 @@ def fmt(files: tuple[str, ...], only_check: bool, to_stdout: bool) -> int:
       archdsl fmt --check specs/*.arch
       archdsl fmt - < my.arch
     """
+    from archdsl.diagnostics import Source
     from archdsl.language import format_text
 
     if only_check and to_stdout:
@@ -35,7 +36,7 @@ def fmt(files: tuple[str, ...], only_check: bool, to_stdout: bool) -> int:
     for file in files:
         try:
             text = _read(file)
-            new = format_text(text, "<stdin>" if file == "-" else file)
+            new = format_text(Source("<stdin>" if file == "-" else file, text))
         except ArchError as error:
             show(error.diagnostics)
             code = exit_code(error.diagnostics)

@@ -12,6 +12,7 @@ import click
 from archdsl.cli.failure import fail
 from archdsl.cli.models import device_option, dtype_option, make, max_params_option, seed_option, tokenizer_for, weights_path
 from archdsl.cli.options import load_spec, spec_options
+from archdsl.cli.runs import newest, trained_with
 
 if TYPE_CHECKING:
     from archdsl.runtime.tokenizer import Tokenizer
@@ -60,6 +61,8 @@ def generate(
 ) -> None:
     """Continue PROMPT with a model. The text goes to standard output, the speed to standard error.
 
+    --weights may be a folder that `archdsl train --save` wrote: it brings its newest weights, its tokenizer and its --set values.
+
     \b
     Examples:
       archdsl generate smollm2 --weights smollm2-135m "The capital of France is" --max-new 20
@@ -69,23 +72,17 @@ def generate(
     if system is not None and not chat:
         raise click.UsageError("--system needs --chat.")
     text = _prompt(prompt, prompt_file)
-    spec = load_spec(file, settings, arch, root)
     path = weights_path(weights)
     assert path is not None
-    path = newest(path)
+    if path.is_dir():
+        settings = trained_with(path, settings)
+        path = newest(path)
+    spec = load_spec(file, settings, arch, root)
     tokenizer = tokenizer_for(path, tokenizer_path)
     tokens = _encode(tokenizer, text, chat, system)
     model = make(spec, device=device, dtype=dtype, seed=seed, max_params=max_params, weights=str(path))
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": repetition_penalty, "seed": seed}
     _print(model, tokenizer, tokens, stream, max_new=max_new, **options)
-
-
-def newest(path: Path) -> Path:
-    """A folder that `archdsl train --save` wrote stands for the weights in its newest checkpoint."""
-    if not path.is_dir() or any(path.glob("*.safetensors")):
-        return path
-    checkpoints = sorted(p for p in path.glob("step-*/model.safetensors") if p.is_file())
-    return checkpoints[-1] if checkpoints else path
 
 
 def _prompt(prompt: str | None, prompt_file: str | None) -> str:
@@ -98,7 +95,9 @@ def _prompt(prompt: str | None, prompt_file: str | None) -> str:
             raw = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).read_bytes()
             text = raw.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise fail("AD0910", f"the prompt cannot be read from {prompt_file}", note=str(error), hint="Give a file of UTF-8 text.") from None
+            raise fail(
+                "AD0910", f"the prompt cannot be read from {prompt_file}", note=str(error), hint="Give a file of UTF-8 text."
+            ) from None
     if not text:
         raise fail("AD0910", "the prompt is empty", hint="A model needs at least one token to go on from.")
     return text
@@ -114,7 +113,7 @@ def _encode(tokenizer: Tokenizer, text: str, chat: bool, system: str | None) -> 
 
 
 def _print(model: Any, tokenizer: Tokenizer, tokens: list[int], stream: bool, **options: Any) -> None:
-    from archdsl.runtime.generate import stream_text
+    from archdsl.runtime.generation import stream_text
 
     start, first, count, pieces = time.perf_counter(), 0.0, 0, []
     for piece in stream_text(model, tokenizer, tokens, **options):

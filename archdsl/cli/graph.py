@@ -15,7 +15,9 @@ _FORMATS = {".mmd": "to_mermaid", ".dot": "to_dot", ".svg": "to_svg"}
 
 @click.command()
 @click.argument("file")
-@click.option("-o", "--output", metavar="PATH", help="Where to write: .svg, .mmd (Mermaid) or .dot (Graphviz). By default Mermaid is printed.")
+@click.option(
+    "-o", "--output", metavar="PATH", help="Where to write: .svg, .mmd (Mermaid) or .dot (Graphviz). By default Mermaid is printed."
+)
 @click.option("--depth", type=click.IntRange(min=0), default=2, show_default=True, help="How many levels of blocks to open.")
 @spec_options
 def graph(file: str, output: str | None, depth: int, settings: tuple[str, ...], arch: str | None, root: str | None) -> None:

@@ -48,7 +48,9 @@ def too_large(spec: Spec, max_params: float) -> bool:
     return spec.parameters + spec.buffers > max_params
 
 
-def make(spec: Spec, *, device: str, dtype: str, seed: int, max_params: float, weights: str | None = None, strict: bool = True) -> nn.Module:
+def make(
+    spec: Spec, *, device: str, dtype: str, seed: int, max_params: float, weights: str | None = None, strict: bool = True
+) -> nn.Module:
     """The module, with weights if they are given. Raises AD0907, AD0908, and what loading raises (AD08xx)."""
     if too_large(spec, max_params):
         raise fail(
@@ -78,15 +80,18 @@ def tokenizer_for(weights: Path, given: str | None) -> Tokenizer:
     if given is not None:
         return load_tokenizer(Path(given))
     if weights.suffix == ".safetensors":
-        beside = weights.parent / "tokenizer.json"
-        if not beside.is_file():
+        places = [weights.parent / "tokenizer.json", weights.parent.parent / "tokenizer.json"]  # the second: a checkpoint in a run's folder
+        if not weights.parent.name.startswith("step-"):
+            places.pop()
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
             raise fail(
                 "AD0909",
                 f"there is no tokenizer for `{weights.name}`",
-                note=f"`{beside}` was looked for.",
+                note=f"Looked for: {', '.join(map(str, places))}.",
                 hint="Give one with --tokenizer: a tokenizer.json, a folder that has one, or a .gguf file.",
             )
-        return load_tokenizer(beside)
+        return load_tokenizer(found)
     return load_tokenizer(weights)
 
 

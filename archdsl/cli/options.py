@@ -33,7 +33,9 @@ def _json(_: click.Context, __: click.Parameter, wanted: bool) -> bool:
     return wanted
 
 
-json_option = click.option("--json", "as_json", is_flag=True, is_eager=True, callback=_json, help="Print one JSON document, errors included.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=_json, help="Print one JSON document, errors included."
+)
 
 
 def spec_options(command: Command) -> Command:
@@ -89,7 +91,9 @@ def _free(overrides: dict[str, str]) -> dict[str, Any]:
     """Overrides that do not collide with the names of load's own options. Raises AD0901."""
     for name in overrides:
         if name in ("arch", "root", "contracts", "decisions", "name", "path", "text"):
-            raise fail("AD0901", f"a parameter called `{name}` cannot be set from the command line", hint="Give the parameter another name.")
+            raise fail(
+                "AD0901", f"a parameter called `{name}` cannot be set from the command line", hint="Give the parameter another name."
+            )
     return overrides
 
 

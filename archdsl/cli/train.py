@@ -10,6 +10,7 @@ import click
 from archdsl.cli.failure import echo_json, fail
 from archdsl.cli.models import device_option, make, max_params_option, seed_option
 from archdsl.cli.options import json_option, load_spec, pairs, spec_options
+from archdsl.cli.runs import keep
 
 if TYPE_CHECKING:
     from archdsl.api import Spec
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 @click.option("--seq", type=click.IntRange(min=1), help="Tokens in a row (by default the task's).")
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
 @click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Steps in which the learning rate rises.")
-@click.option("--eval-every", type=click.IntRange(min=1), default=100, show_default=True, help="Steps between evaluations on held-out data.")
+@click.option(
+    "--eval-every", type=click.IntRange(min=1), default=100, show_default=True, help="Steps between evaluations on held-out data."
+)
 @click.option("--max-seconds", type=float, help="Stop early, after this many seconds.")
 @click.option("--save", metavar="DIR", help="Folder for the log, checkpoints and, for chars, the tokenizer.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in --save.")
@@ -75,12 +78,20 @@ def train(
 
     config = TrainConfig(out=save, resume=resume, seed=seed, progress=not as_json, **run)
     if save is not None:
-        _keep_tokenizer(Path(save), task)
+        keep(Path(save), settings, getattr(task, "tokenizer", None))
     result = run_training(model, task, config, on_eval=None if as_json else _say, metadata={"spec": spec.name})
     if as_json:
-        done = {"name": spec.name, "parameters": spec.parameters, "task": task.name, "steps": result.steps, "seconds": round(result.seconds, 2)}
+        done = {
+            "name": spec.name,
+            "parameters": spec.parameters,
+            "task": task.name,
+            "steps": result.steps,
+            "seconds": round(result.seconds, 2),
+        }
         saved = str(result.checkpoint) if result.checkpoint else None
-        echo_json({"ok": True, **done, "metrics": result.metrics, "history": result.history, "checkpoint": saved, "stopped": result.stopped})
+        echo_json(
+            {"ok": True, **done, "metrics": result.metrics, "history": result.history, "checkpoint": saved, "stopped": result.stopped}
+        )
         return
     click.echo(f"{result.steps} steps in {result.seconds:.1f} s" + (f", stopped by {result.stopped}" if result.stopped else ""))
     if result.checkpoint:
@@ -131,17 +142,6 @@ def check_task(spec: Spec, task: Task) -> None:
             f"the task {task.name} has {task.vocab} tokens; {spec.name} gives logits for {width}",
             hint=f"Set the model's vocabulary to at least {task.vocab}, or the task's with `--option vocab={width}`.",
         )
-
-
-def _keep_tokenizer(folder: Path, task: Task) -> None:
-    tokenizer = getattr(task, "tokenizer", None)
-    if tokenizer is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(folder / "tokenizer.json")
-    except OSError as error:
-        raise fail("AD0902", f"cannot write in {folder}", note=str(error), hint="Choose another folder.") from None
 
 
 def _say(record: dict[str, Any]) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import archdsl.primitives.emitter  # loaded first, so that the function `emit` below keeps its name in this package
-
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from archdsl.graph.ir import Graph
 
 
-def emit(graph: Graph, hash_line: str = "") -> str:  # type: ignore[no-redef]
+def emit(graph: Graph, hash_line: str = "") -> str:
     """A complete Python file for a graph: readable classes and the support they use. It runs with torch alone."""
     from archdsl.compiler.file import write
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from archdsl.compiler import structural
+from archdsl.compiler import structural, text
 from archdsl.compiler.method import Method, NodeEmitter
-from archdsl.compiler.plan import kept, moving
+from archdsl.compiler.plan import kept, moving, shown
 from archdsl.compiler.structure import CALLS, live, reads
-from archdsl.graph.ir import Assumption, Node, Value
+from archdsl.graph.ir import Assumption, Node, Origin, Value
 from archdsl.graph.sizes import Poly
 from archdsl.primitives import TABLE
 
@@ -28,8 +28,6 @@ def write_body(method: Method, ends: list[Value] | None = None) -> None:
 
 
 def write_return(method: Method, outputs: list[Value]) -> None:
-    from archdsl.compiler import text
-
     if len(outputs) == 1:
         expression = method.expression(outputs[0])
     else:
@@ -65,7 +63,7 @@ def _write_kept(method: Method, nodes: list[Node], after: list[Node]) -> None:
     for node in nodes:
         write_node(method, node)
     names = [method.name(v) for v in edge]
-    method.line(f'state["fixed"] = ({", ".join(names)},)')
+    method.line(f'state["fixed"] = {text.tuple_of(names)}')
     method.indent -= 1
     method.source = outer
     targets = []
@@ -89,19 +87,27 @@ def write_node(method: Method, node: Node) -> None:
 
 
 def write_assumptions(method: Method) -> None:
-    """Shape equations that could not be proved, as assertions with a message for people."""
-    for item in method.region.assumptions:
+    """Shape equations that could not be proved, and what the spec states of its inputs, as assertions with a message for people."""
+    root = method.region is method.owner.plan.graph.root and method.flow is None
+    for item in [*(_stated(method) if root else []), *method.region.assumptions]:
         if method.flow is not None and _mentions_time(method, item):
             continue
-        try:
-            left, right = method.size(item.left), method.size(item.right)
-        except KeyError:
-            continue
+        left, right = method.size(item.left), method.size(item.right)
         test = f"({left}) % ({right}) == 0" if item.relation == "%" else f"({left}) {item.relation} ({right})"
-        from archdsl.compiler import text
-
-        said = f"{item.left} must be a multiple of {item.right}" if item.relation == "%" else f"{item.left} {item.relation} {item.right} must hold"
+        said = f"{item.left} {item.relation} {item.right} must hold"
+        if item.relation == "%":
+            said = f"{item.left} must be a multiple of {item.right}"
         method.lines.append(text.statement("assert ", text.tidy(test) + f', "{_message(said)}"', method.indent))
+
+
+def _stated(method: Method) -> list[Assumption]:
+    """The facts of the spec (`where T % 8 == 0`), as far as the inputs show their sizes."""
+    graph = method.owner.plan.graph
+    relations = {"divisible": "%", "equal": "==", "less_equal": "<="}
+    origin, seen = Origin(graph.root.span), shown(graph.root)
+    found = [Assumption(a, relations[kind], b, origin) for kind, a, b in graph.facts.stated]
+    sizes = [{s for size in (f.left, f.right) if isinstance(size, Poly) for s in size.symbols()} for f in found]
+    return [f for f, symbols in zip(found, sizes) if symbols <= seen]
 
 
 def _message(said: str) -> str:

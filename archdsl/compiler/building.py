@@ -6,6 +6,7 @@ import hashlib
 import linecache
 import sys
 import types
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from archdsl.compiler.file import write
@@ -15,6 +16,10 @@ from archdsl.graph.ir import Graph
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+MAX_LOADED = 256  # a search compiles thousands of candidates; models already built live on when their module is forgotten
+_loaded: OrderedDict[str, types.ModuleType] = OrderedDict()
 
 
 def compile_graph(graph: Graph, source: str | None = None) -> type[nn.Module]:
@@ -28,21 +33,21 @@ def compile_graph(graph: Graph, source: str | None = None) -> type[nn.Module]:
 def load_source(text: str, title: str) -> types.ModuleType:
     """Runs emitted source as a module. Only text written by `emit` may come here."""
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    name = f"archdsl_emitted.{title}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    filename = f"<archdsl {title} {digest}>"
+    name, filename = f"archdsl_emitted.{title}_{digest}", f"<archdsl {title} {digest}>"
+    if name in _loaded:
+        _loaded.move_to_end(name)
+        return _loaded[name]
     code = compile(text, filename, "exec")
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
     module = types.ModuleType(name)
     module.__file__ = filename
     module.__loader__ = _Loader(text)  # type: ignore[assignment]
-    sys.modules[name] = module
-    try:
-        exec(code, module.__dict__)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    exec(code, module.__dict__)
+    sys.modules[name] = _loaded[name] = module
+    while len(_loaded) > MAX_LOADED:
+        old, dropped = _loaded.popitem(last=False)
+        sys.modules.pop(old, None)
+        linecache.cache.pop(str(dropped.__file__), None)
     return module
 
 
@@ -67,14 +72,12 @@ def build(
 ) -> Any:
     """The module of a graph with its initial weights (the same seed gives the same weights), on a device, in a dtype.
 
-    `spec_source` on the module is the Python text it runs, `graph` the graph it was made from.
+    `spec_source` on the module is the Python text it runs.
     """
     import torch
 
     text = write(graph) if source is None else source
-    root = compile_graph(graph, text)
     kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    model = sys.modules[root.__module__].create(device, kind, seed)
+    model = load_source(text, camel(graph.name)).create(device, kind, seed)
     model.spec_source = text
-    model.graph = graph
     return model

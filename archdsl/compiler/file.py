@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 
 from archdsl.compiler import guard, library
 from archdsl.compiler.module import OWN, ModuleWriter
@@ -63,13 +64,13 @@ class FileWriter:
         classes = self._write_classes()
         self.support.add("created")
         pieces, imports = library.collect(self.support)
-        parts = [self._header(hash_line), "\n", _imports(imports)]
-        parts += ["\n\n# ---- support ----\n"] + [f"\n\n{piece.text}" for piece in pieces]
+        parts = ["\n\n# ---- support ----\n"] + [f"\n\n{piece.text}" for piece in pieces]
         if self.definitions:
             parts += ["\n\n# ---- activations ----\n"] + [f"\n\n{source.rstrip()}\n" for source in self.definitions.values()]
         parts += ["\n\n# ---- model ----\n"] + [f"\n\n{text}" for text in classes]
         parts += ["\n\n", CREATE.format(root=self.class_of(self.graph.root))]
-        whole = "".join(parts)
+        body = "".join(parts)
+        whole = self._header(hash_line) + "\n" + _imports(imports, body) + body
         guard.check(whole, "".join(classes) + "".join(self.definitions.values()))
         return whole
 
@@ -125,14 +126,15 @@ def _words(text: str) -> str:
     """A spec's own words, made fit for a docstring: printable, no quotes that could end it, no backslashes."""
     clean = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
     clean = clean.replace("\\", "/").replace('"', "'").strip()
-    return re.sub(r"\n\s*", "\n", clean)[:2000]
+    return "\n".join(line for raw in clean[:2000].split("\n") for line in textwrap.wrap(raw, 110) or [""])
 
 
-def _imports(extra: list[str]) -> str:
+def _imports(extra: list[str], body: str) -> str:
+    """The import lines the body needs."""
     plain = sorted({line for line in extra if line.startswith("import ")})
     froms = sorted({line for line in extra if line.startswith("from ")} | {"from torch import Tensor"})
     standard = [line for line in [*plain, *froms] if "torch" not in line]
-    torch_lines = ["import torch", "import torch.nn as nn", "import torch.nn.functional as F"]
+    torch_lines = ["import torch", "import torch.nn as nn", *(["import torch.nn.functional as F"] if re.search(r"\bF\.", body) else [])]
     torch_lines += [line for line in [*plain, *froms] if "torch" in line and line not in torch_lines]
     blocks = ["from __future__ import annotations\n"]
     if standard:

@@ -10,11 +10,17 @@ import ast
 import builtins
 
 BUILTINS = frozenset(
-    "abs all any bool dict enumerate float int isinstance len list max min range reversed round set slice sorted str sum super tuple type "
-    "zip None True False NotImplementedError ValueError staticmethod property classmethod".split()
+    word
+    for line in (
+        "abs all any bool dict enumerate float int isinstance len list max min range reversed round set slice sorted str sum super",
+        "tuple type zip None True False NotImplementedError ValueError staticmethod property classmethod",
+    )
+    for word in line.split()
 )
 MODULES = frozenset({"torch", "nn", "F", "math", "Tensor", "Any"})
-FORBIDDEN = frozenset({"load", "save", "hub", "ops", "classes", "jit", "package", "serialization", "multiprocessing", "distributed", "cpp_extension"})
+FORBIDDEN = frozenset(
+    {"load", "save", "hub", "ops", "classes", "jit", "package", "serialization", "multiprocessing", "distributed", "cpp_extension"}
+)
 SPECIAL = frozenset({"__init__"})
 
 

@@ -12,7 +12,11 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "primitives" / "support", _PACKAGE / "compiler" / "support")
 HEADER = (
-    "import torch", "import torch.nn as nn", "import torch.nn.functional as F", "from torch import nn", "from torch.nn import functional as F"
+    "import torch",
+    "import torch.nn as nn",
+    "import torch.nn.functional as F",
+    "from torch import nn",
+    "from torch.nn import functional as F",
 )  # every emitted file has these
 
 
@@ -28,8 +32,7 @@ class Piece:
 
 def files() -> list[Path]:
     """The files of the library in reading order."""
-    found = [p for folder in FOLDERS for p in sorted(folder.glob("*.py")) if p.name != "__init__.py"]
-    return found
+    return [p for folder in FOLDERS for p in sorted(folder.glob("*.py")) if p.name != "__init__.py"]
 
 
 @lru_cache(maxsize=1)

@@ -15,14 +15,14 @@ def taken(name: str) -> bool:
     return name in MODULE_ATTRIBUTES or keyword.iskeyword(name)
 
 
-def member(instance: Instance) -> str:
-    """Source of an own instance. A name nn.Module needs for itself is reached through the tables, so that weight paths stay as written."""
+def member(instance: Instance, owner: str = "self") -> str:
+    """Source of an instance of `owner`. A name nn.Module needs for itself is reached through the tables: weight paths stay as written."""
     name = identifier(instance.name)
     if not taken(name):
-        return f"self.{name}"
+        return f"{owner}.{name}"
     bare = instance.weights.get("")
     table = "_modules" if bare is None else "_parameters" if bare.trainable else "_buffers"
-    return f'self.{table}["{name}"]'
+    return f'{owner}.{table}["{name}"]'
 
 
 def empty(weight: Weight) -> str:
@@ -57,7 +57,7 @@ def _quoted(value: str) -> str:
 
 
 def plain(value: Any) -> str:
-    if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")):
+    if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
         return f'float("{value}")'
     if isinstance(value, str):
         return f'"{safe(value)}"'.replace('"', "'")

@@ -168,9 +168,15 @@ class Method:
 
     # ---- instances, sizes, lengths ----
 
-    def instance(self, instance: Instance) -> str:
-        """Source of an instance: an attribute of this class, or the parameter it was handed in as."""
-        return self.modules.get(id(instance)) or member(instance)
+    def instance(self, instance: Instance, node: Node | None = None) -> str:
+        """Source of an instance: an attribute of this class, the parameter it was handed in as, or a part of what `node` goes through."""
+        known = self.modules.get(id(instance))
+        if known is not None:
+            return known
+        through: Instance | None = node.attrs.get("through") if node is not None else None
+        if through is not None and instance.owner is not self.region:
+            return member(instance, self.instance(through))
+        return member(instance)
 
     def size(self, size: Size) -> str:
         """Source of a size."""
@@ -258,13 +264,13 @@ class NodeEmitter:
     @property
     def self(self) -> str:
         assert self._node.instance is not None
-        return self._method.instance(self._node.instance)
+        return self._method.instance(self._node.instance, self._node)
 
     def weight(self, name: str) -> str:
         return f"{self.self}.{name}" if name else self.self
 
     def module_source(self, name: str) -> str:
-        return self._method.instance(self._node.attrs[name])
+        return self._method.instance(self._node.attrs[name], self._node)
 
     def define(self, name: str, source: str) -> str:
         return self._method.owner.file.define(name, source)
@@ -300,7 +306,6 @@ class NodeEmitter:
 
     def over_time(self, axis: Axis) -> bool:
         return self._stepping and self._method.over_time(axis)
-
 
 
 def is_path(expression: str) -> bool:

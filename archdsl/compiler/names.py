@@ -14,11 +14,16 @@ RESERVED = (
 )
 
 MODULE_ATTRIBUTES = frozenset(
-    "training forward step prefill init add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches "
-    "eval extra_repr float get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict modules mtia named_buffers "
-    "named_children named_modules named_parameters parameters register_buffer register_module register_parameter requires_grad_ "
-    "set_extra_state set_submodule share_memory state_dict to to_empty train type xpu zero_grad aux taps tapping T_destination".split()
-)  # names an attribute of an nn.Module must not take
+    word
+    for line in (
+        "training forward step prefill prepare cell init aux taps tapping add_module apply bfloat16 buffers call_super_init children",
+        "compile cpu cuda double dump_patches eval extra_repr float get_buffer get_extra_state get_parameter get_submodule half ipu",
+        "load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters register_buffer",
+        "register_module register_parameter requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty train type",
+        "xpu zero_grad T_destination register_forward_hook register_forward_pre_hook register_full_backward_hook graph spec_source",
+    )
+    for word in line.split()
+)  # attributes of nn.Module and of emitted classes, which an instance's name must not take
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from archdsl.compiler.causality import Report, causality
 from archdsl.compiler.flow import FIXED, Flow, Flows, Place
-from archdsl.compiler.structure import CALLS, feeds
+from archdsl.compiler.structure import CALLS, body_of, feeds
 from archdsl.graph.ir import Axis, Graph, Kind, Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives import TABLE
@@ -172,6 +172,8 @@ class Plan:
             self._needs[key] = self._own(region, flow)
 
         visit(self.graph.root, None)
+        for _, region in self.graph.walk():  # parts that are owned but not called as a whole
+            visit(region, None)
         if self.flow is not None:
             visit(self.graph.root, self.flow)
             self.of(self.graph.root, self.flow).stateful = True
@@ -200,10 +202,10 @@ class Plan:
             elif axis.ragged:
                 needs.lengths.add(axis.ragged.partition(";")[0])
         if node.op == "skip":
-            assert node.instance is not None and node.instance.region is not None
+            region = body_of(node)
             axis = node.inputs[0].type.axes[-2]
             if flow is not None and moving(flow, node):
-                needs.stateful = not row_wise(node.instance.region)
+                needs.stateful = not row_wise(region)
             elif axis.ragged:
                 needs.lengths.add(axis.ragged.partition(";")[0])
         if node.op == "route" and node.attrs["router"]["kind"] == "expert_choice" and node.inputs[0].type.rank > 1:
@@ -238,7 +240,10 @@ class Plan:
             total.merge(self.of(region, flow))
         if state:
             total = Needs(stateful=total.stateful)
-        return any([self.of(region, flow).merge(total) for region, flow in runs])
+        changed = False
+        for region, flow in runs:
+            changed |= self.of(region, flow).merge(total)
+        return changed
 
     # ---- questions of the writers ----
 
@@ -296,9 +301,7 @@ def _row_wise(flow: Flow) -> bool:
 
 def scan_time(node: Node) -> Axis:
     """The axis a scan runs over, taken from its first sequenced input."""
-    region = node.instance.region  # type: ignore[union-attr]
-    assert region is not None
-    for inner, outer, sequenced in zip(region.inputs, node.inputs, node.attrs["sequenced"]):
+    for inner, outer, sequenced in zip(body_of(node).inputs, node.inputs, node.attrs["sequenced"]):
         if sequenced:
             return outer.type.axes[-1 - inner.type.rank]
     raise ValueError("a scan needs an input that has a time axis")

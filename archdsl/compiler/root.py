@@ -90,9 +90,8 @@ class _Decoding:
             needed = sorted(self._prepare_lengths() | set(self.others))
             args = [*fixed, *(self.owner.plan.keyword(r) for r in needed)]
             method.assign(f'{state}["fixed"]', f"self.prepare({', '.join(args)})")
-        method.lines.append(
-            text.statement("return ", f"self.step({', '.join([*decoded, state, *([keyword] if keyword else []), 'last_only=last_only'])})", 2)
-        )
+        args = [*decoded, state, *([keyword] if keyword else []), "last_only=last_only"]
+        method.lines.append(text.statement("return ", f"self.step({', '.join(args)})", 2))
         doc = "Reads prompts: the outputs (with `last_only` those of each sequence's last position) and the state for `step`."
         return self.owner.finish(method, "prefill", declared, self._result("dict"), doc)
 
@@ -119,7 +118,7 @@ class _Decoding:
         for node in nodes:
             write_node(method, node)
         parts = [method.name(v) for v in self.edge] + [self.owner.plan.keyword(r) for r in self.others]
-        method.line(f"return ({', '.join(parts)},)")
+        method.line(f"return {text.tuple_of(parts)}")
         return self.owner.finish(method, "prepare", declared, "tuple", "What all steps share: results that depend on no decoded input.")
 
     def step(self) -> str:

@@ -13,7 +13,7 @@ from archdsl.compiler.members import member, plain
 from archdsl.compiler.method import Method
 from archdsl.compiler.names import RESERVED, Scope, attribute
 from archdsl.compiler.plan import Needs, scan_time
-from archdsl.compiler.structure import cell_outputs, handed, live
+from archdsl.compiler.structure import body_of, cell_outputs, handed, live
 from archdsl.graph.ir import Init, Node, Region, ScanState, Value
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ def _write_loop(form: _Whole, yields: list[str]) -> None:
     if len(parts) == 1:
         method.line(f"for {time}, {now[0]} in enumerate({parts[0]}):")
     else:
-        method.lines.append(text.statement(f"for {time}, ({', '.join(now)}) in ", f"enumerate(zip({', '.join(parts)}))", method.indent).rstrip() + ":\n")
+        head = f"for {time}, ({', '.join(now)}) in "
+        method.lines.append(text.statement(head, f"enumerate(zip({', '.join(parts)}))", method.indent).rstrip() + ":\n")
     method.indent += 1
     ends = cell_outputs(region)
     news = [method.temporary("y" if i < len(region.outputs) else "new") for i in range(len(ends))]
@@ -201,14 +202,14 @@ def _step_method(owner: ModuleWriter, node: Node) -> str:
 def write_scan(method: Method, node: Node) -> None:
     """The use of a scan in a body."""
     instance = node.instance
-    assert instance is not None and instance.region is not None
-    region = instance.region
+    assert instance is not None
+    region = body_of(node)
     count = len(region.all_inputs)
     axis = scan_time(node)
     stepping = method.flow is not None and axis.identity in method.flow.time
     names = {s.name: s.name for s in region.states}
-    path = method.instance(instance)
-    borrowed = [method.instance(i) for i in handed(node)]
+    path = method.instance(instance, node)
+    borrowed = [method.instance(i, node) for i in handed(node)]
     lengths = None if stepping else method.lengths(axis)
     slot = method.slot(node.occurrence)
     initial: dict[str, int] = node.attrs.get("initial") or {}

@@ -1,4 +1,4 @@
-"""Writing `skip` (mixture of depths): the body sees only the positions that go through, in training the best ones, else those with score > 0."""
+"""Writing `skip` (mixture of depths): the body sees only the positions that go through: in training the best, else those scored above 0."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from archdsl.compiler.flow import FIXED, Flow, Flows, Place
 from archdsl.compiler.members import plain
 from archdsl.compiler.method import Method
 from archdsl.compiler.plan import moving, row_wise
-from archdsl.compiler.structural import call_text
+from archdsl.compiler.structural import borrowed_by, call_text
+from archdsl.compiler.structure import body_of
 from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.graph.ir import Node, Region
 
 
 def write_skip(method: Method, node: Node) -> None:
     """One `skip` node."""
-    assert node.instance is not None and node.instance.region is not None
-    region = node.instance.region
+    region = body_of(node)
     x, scores = method.name(node.inputs[0]), method.name(node.inputs[1])
     for value in node.inputs[2:]:
         method.name(value)
@@ -46,7 +46,8 @@ class _Use:
     def __init__(self, method: Method, node: Node, region: Region, x: str, scores: str, name: str):
         self.method, self.node, self.region = method, node, region
         self.x, self.scores, self.name = x, scores, name
-        self.path = method.instance(node.instance)  # type: ignore[arg-type]
+        self.path = method.instance(node.instance, node)  # type: ignore[arg-type]
+        self.borrowed = borrowed_by(method, node)
         ((_, self.flow),) = method.owner.plan.runs(node, method.flow)
         self.order, self.count = method.temporary("order"), method.temporary("count")
 
@@ -54,7 +55,7 @@ class _Use:
         """The body works on each position alone: run it on all, keep what was chosen."""
         self._need("mix_skipped")
         args = [self.x, *(self.method.name(v) for v in self.node.inputs[2:])]
-        through = call_text(self.method, self.path, self.region, None, args, self.node.borrowed, "")
+        through = call_text(self.method, self.path, self.region, None, args, self.borrowed, "")
         self.method.assign(self.name, text.tidy(f"mix_skipped({self.x}, {through}, {self.scores}, {self.scores} > 0)"))
 
     def pack(self, choice: str, support: str) -> None:
@@ -86,7 +87,7 @@ class _Use:
             places = [i - value.type.rank for i, a in enumerate(value.type.axes) if a.identity == time]
             source = self.method.name(value)
             args.append(f"at_positions({source}, {self.order}, {places[0]})" if places else source)
-        call = call_text(self.method, self.path, self.region, flow, args, self.node.borrowed, slot, clock, f"{self.count}.squeeze(-1)")
+        call = call_text(self.method, self.path, self.region, flow, args, self.borrowed, slot, clock, f"{self.count}.squeeze(-1)")
         return text.tidy(call)
 
     def _need(self, *names: str) -> None:

@@ -7,7 +7,7 @@ from archdsl.compiler.flow import Flow
 from archdsl.compiler.members import plain
 from archdsl.compiler.method import Method
 from archdsl.compiler.plan import moving, row_wise
-from archdsl.compiler.structure import carried, feeds, handed
+from archdsl.compiler.structure import carried, feeds, handed, rounds_of
 from archdsl.graph.ir import Instance, Node, Region, Value
 
 
@@ -22,7 +22,7 @@ def call_text(
     region: Region,
     flow: Flow | None,
     args: list[str],
-    borrowed: list[Instance],
+    borrowed: list[str],
     slot: str,
     clock: str = "clock",
     lengths: str | None = None,
@@ -34,7 +34,7 @@ def call_text(
     plan = method.owner.plan
     step = plan.form(region, flow)
     needs = plan.of(region, flow) if step else plan.of(region, None)
-    parts = [*args, *(method.instance(i) for i in borrowed)]
+    parts = [*args, *borrowed]
     if step:
         parts += [slot, clock]
     for ragged in sorted(needs.lengths):
@@ -52,6 +52,16 @@ def _runs(method: Method, node: Node) -> list[tuple[Region, Flow | None]]:
     return method.owner.plan.runs(node, method.flow)
 
 
+def _path(method: Method, node: Node) -> str:
+    """Source of a node's instance."""
+    return method.instance(_instance(node), node)
+
+
+def borrowed_by(method: Method, node: Node, instances: list[Instance] | None = None) -> list[str]:
+    """Sources of the instances a node hands on."""
+    return [method.instance(i, node) for i in (node.borrowed if instances is None else instances)]
+
+
 def _instance(node: Node) -> Instance:
     assert node.instance is not None
     return node.instance
@@ -62,17 +72,17 @@ def _instance(node: Node) -> Instance:
 
 def _call(method: Method, node: Node) -> None:
     ((region, flow),) = _runs(method, node)
-    path, slot = method.instance(_instance(node)), method.slot(node.occurrence)
+    path, slot, borrowed = _path(method, node), method.slot(node.occurrence), borrowed_by(method, node)
 
     def make(args: list[str]) -> str:
-        return call_text(method, path, region, flow, args, node.borrowed, slot)
+        return call_text(method, path, region, flow, args, borrowed, slot)
 
     method.define(node.outputs, method.compose(node.inputs, make))
 
 
 def _cell(method: Method, node: Node) -> None:
-    path = method.instance(_instance(node)) + ".cell"
-    handed_on = [method.instance(i) for i in handed(node)]
+    path = _path(method, node) + ".cell"
+    handed_on = borrowed_by(method, node, handed(node))
     method.define(node.outputs, method.compose(node.inputs, lambda args: f"{path}({', '.join([*args, *handed_on])})"))
 
 
@@ -106,16 +116,17 @@ def _repeat(method: Method, node: Node) -> None:
     captured = [method.name(v) for v in node.inputs[carried(node) :]]
     names = _begin(method, node)
     runs, instance = _runs(method, node), _instance(node)
-    path = method.instance(instance)
+    path, indices = _path(method, node), rounds_of(node)
     forms = {method.owner.plan.form(r, f) for r, f in runs}
-    borrowed, target, args = node.borrowed, ", ".join(names), [*names, *captured]
+    borrowed, target, args = borrowed_by(method, node), ", ".join(names), [*names, *captured]
     if len(forms) > 1:  # rounds stand differently to the decoded axis
         for i, (region, flow) in enumerate(runs):
             slot = f"{method.slot(node.occurrence)}.setdefault({i}, {{}})"
-            method.assign(target, text.tidy(call_text(method, f"{path}[{i}]", region, flow, args, borrowed, slot)))
+            method.assign(target, text.tidy(call_text(method, f"{path}[{indices[i]}]", region, flow, args, borrowed, slot)))
         return
     region, flow = runs[0]
     item = method.temporary(singular(instance.name))
+    path = _chosen(path, indices, len(instance.rounds or []))
     if forms == {None}:
         method.line(f"for {item} in {path}:")
         method.indent += 1
@@ -131,6 +142,15 @@ def _repeat(method: Method, node: Node) -> None:
         call = call_text(method, item, region, flow, args, borrowed, f"{slots}.setdefault({number}, {{}})")
         method.assign(target, text.tidy(call))
     method.indent -= 1
+
+
+def _chosen(path: str, indices: list[int], count: int) -> str:
+    """The rounds to run: all, a slice, or a list of them."""
+    if indices == list(range(count)):
+        return path
+    if indices == list(range(indices[0], indices[-1] + 1)):
+        return f"{path}[{indices[0]}:{indices[-1] + 1}]"
+    return f"[{', '.join(f'{path}[{i}]' for i in indices)}]"
 
 
 def _checkpointed(method: Method, item: str, call: str) -> str:
@@ -149,9 +169,10 @@ def _loop(method: Method, node: Node) -> None:
     attrs, count = node.attrs, carried(node)
     captured = [method.name(v) for v in node.inputs[count:]]
     names = _begin(method, node)
-    path, form = method.instance(_instance(node)), method.owner.plan.form(region, flow)
+    path, form = _path(method, node), method.owner.plan.form(region, flow)
     start, rounds = attrs.get("start") or 0, attrs["count"]
-    number, slot = method.temporary("i"), ""
+    indexed = bool(form or attrs.get("index") or attrs.get("until"))
+    number, slot = method.temporary("i") if indexed else "_", ""
     halting = _Halting(method, node, names) if attrs.get("until") else None
     if form:
         slots = method.temporary("slots")
@@ -162,7 +183,7 @@ def _loop(method: Method, node: Node) -> None:
     args = [*names, *captured]
     if attrs.get("index"):
         args.insert(0, f"torch.tensor({number}, device={names[0]}.device)")
-    call = text.tidy(call_text(method, path, region, flow, args, node.borrowed, slot))
+    call = text.tidy(call_text(method, path, region, flow, args, borrowed_by(method, node), slot))
     if halting is not None:
         halting.round(call, f"{number} == {start + rounds - 1}")
     elif attrs.get("step") is not None:
@@ -217,8 +238,7 @@ class _Halting:
 
 
 def _route(method: Method, node: Node) -> None:
-    runs, instance = _runs(method, node), _instance(node)
-    path = method.instance(instance)
+    runs, path = _runs(method, node), _path(method, node)
     x, logits = method.name(node.inputs[0]), method.name(node.inputs[1])
     gates = method.temporary("gates")
     method.assign(gates, text.tidy(_gates(method, node, logits)))
@@ -234,7 +254,7 @@ def _route(method: Method, node: Node) -> None:
     method.assign(name, f"torch.zeros_like({x})")
     for i, (region, flow) in enumerate(runs):
         slot = f"{method.slot(node.occurrence)}.setdefault({i}, {{}})"
-        call = call_text(method, f"{path}[{i}]", region, flow, [x], node.borrowed, slot)
+        call = call_text(method, f"{path}[{i}]", region, flow, [x], borrowed_by(method, node), slot)
         method.assign(name, text.tidy(f"{name} + {gates}[..., {i}:{i + 1}] * {call}"))
 
 
@@ -271,14 +291,16 @@ def _train(method: Method, node: Node) -> None:
     sides = feeds(node)
     runs = _runs(method, node)
     decoding = method.flow is not None and moving(method.flow, node)
-    otherwise = node.attrs.get("otherwise")
+    otherwise: Instance | None = node.attrs.get("otherwise")
 
     def call(i: int) -> str:
         feed, (region, flow) = sides[i], runs[i]
         args = [method.name(v) for v in feed.inputs if v is not None]
-        owner = _instance(node) if i == 0 else otherwise
+        owner = _instance(node) if i == 0 or otherwise is None else otherwise
         slot = method.slot(owner.name)
-        return text.tidy(call_text(method, method.instance(owner), region, flow, args, feed.borrowed, slot))
+        return text.tidy(
+            call_text(method, method.instance(owner, node), region, flow, args, borrowed_by(method, node, feed.borrowed), slot)
+        )
 
     if decoding and otherwise is None:
         for value, given in zip(node.outputs, node.inputs):

@@ -34,8 +34,8 @@ def _call(node: Node, instance: Instance) -> Iterator[Feed]:
 
 
 def _repeat(node: Node, instance: Instance) -> Iterator[Feed]:
-    for i, region in enumerate(instance.rounds or []):
-        yield Feed(region, list(node.inputs), node.borrowed, f"{node.occurrence}.{i}")
+    for i in rounds_of(node):
+        yield Feed((instance.rounds or [])[i], list(node.inputs), node.borrowed, f"{node.occurrence}.{i}")
 
 
 def _loop(node: Node, instance: Instance) -> Iterator[Feed]:
@@ -59,9 +59,10 @@ def _train(node: Node, instance: Instance) -> Iterator[Feed]:
     training, otherwise = instance.region, node.attrs.get("otherwise")
     count, split = len(training.inputs), len(training.inputs) + node.attrs.get("split", len(training.captures))
     cut = node.attrs.get("split_borrowed", len(training.borrowed))
-    yield Feed(training, list(node.inputs[:split]), node.borrowed[:cut], node.occurrence)
+    first: list[Value | None] = list(node.inputs[:split])
+    yield Feed(training, first, node.borrowed[:cut], node.occurrence)
     if otherwise is not None and otherwise.region is not None:
-        inputs = [*node.inputs[:count], *node.inputs[split:]]
+        inputs: list[Value | None] = [*node.inputs[:count], *node.inputs[split:]]
         yield Feed(otherwise.region, inputs, node.borrowed[cut:], otherwise.name)
 
 
@@ -98,6 +99,20 @@ def handed(node: Node) -> list[Instance]:
     region = node.instance.region if node.instance is not None else None
     extra = len(node.borrowed) - len(region.borrowed) if region is not None else 0
     return node.borrowed[extra:] if extra == 1 and node.borrowed[0] is node.instance else node.borrowed
+
+
+def rounds_of(node: Node) -> list[int]:
+    """The rounds a repeat runs, in order: all of them, or those a depth program chose."""
+    assert node.instance is not None
+    chosen: list[int] | None = node.attrs.get("indices")
+    return list(range(len(node.instance.rounds or []))) if chosen is None else chosen
+
+
+def body_of(node: Node) -> Region:
+    """The region of a structural node that has one."""
+    assert node.instance is not None
+    assert node.instance.region is not None
+    return node.instance.region
 
 
 def carried(node: Node) -> int:

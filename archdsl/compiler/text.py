@@ -6,7 +6,7 @@ import ast
 import io
 import tokenize
 
-WIDTH = 120
+WIDTH = 140
 INDENT = "    "
 
 
@@ -35,6 +35,11 @@ class _Counter(ast.NodeVisitor):
         self.depth -= 1
 
     visit_Lambda = visit_ListComp = visit_GeneratorExp = visit_SetComp = visit_DictComp = visit_IfExp = visit_BoolOp = _inside
+
+
+def tuple_of(items: list[str]) -> str:
+    """Source of a tuple."""
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
 def usage(text: str) -> tuple[dict[str, int], set[str]]:

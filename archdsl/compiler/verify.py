@@ -1,4 +1,4 @@
-"""What must hold of every graph, as a table of rules. Run after elaboration and after each pass, in tests and where ARCHDSL_VERIFY is set."""
+"""What must hold of every graph, as a table of rules. Run in tests, and before emission where ARCHDSL_VERIFY is set."""
 
 from __future__ import annotations
 
@@ -59,8 +59,10 @@ def _names_unique(region: Region) -> Iterator[str]:
 def _instances_in_reach(region: Region) -> Iterator[str]:
     reach = {id(i) for i in region.instances.values()} | {id(i) for i in region.borrowed}
     for node in region.nodes:
+        through: Instance | None = node.attrs.get("through")
+        parts = {id(i) for i in through.region.instances.values()} if through is not None and through.region is not None else set()
         for instance in [*([node.instance] if node.instance is not None else []), *node.borrowed]:
-            if id(instance) not in reach:
+            if id(instance) not in reach | parts:
                 yield f"{_at(node)}: the instance {instance.name!r} is neither owned nor borrowed here"
 
 

@@ -16,7 +16,7 @@ from archdsl.graph.expressions import Const, Expr
 from archdsl.graph.functions import CALLABLE, CONSTANTS, FUNCTIONS
 from archdsl.language import syntax
 
-MAX_NODES = 20_000  # applications one act may be written out to
+MAX_NODES = 5_000  # applications one act may be written out to
 MAX_HEIGHT = 100  # operators and calls stacked in each other, callees included
 
 Entry = Union[Expr, int, float, Fraction]
@@ -52,6 +52,7 @@ class Lowering:
     def __init__(self, resolve: Resolve):
         self.resolve = resolve
         self.open: list[syntax.ActDecl] = []
+        self.done: dict[tuple[object, ...], Expr] = {}  # acts already written out, by what they were given
         self.nodes = 0
         self.height = 0
 
@@ -193,11 +194,12 @@ class Lowering:
                     "AD0281", f"`{decl.name}` learns `{p.name}`, so a call inside an activation must give it", node.span, labels=(here,),
                     hint=f"Write `{decl.name}({'x, ' * len(values)}{p.name}=…)` with a number or a learned parameter of this act.",
                 )  # fmt: skip
-        return self.body(decl, dict(zip(decl.inputs, values)), given, resolve, node.span)
+        made = (decl, *values, *sorted(given.items(), key=lambda item: item[0]))
+        if made not in self.done:
+            self.done[made] = self.body(decl, dict(zip(decl.inputs, values)), given, resolve, node.span)
+        return self.done[made]
 
-    def body(
-        self, decl: syntax.ActDecl, inputs: Mapping[str, Expr], given: Mapping[str, Entry], resolve: Resolve, span: Span
-    ) -> Expr:
+    def body(self, decl: syntax.ActDecl, inputs: Mapping[str, Expr], given: Mapping[str, Entry], resolve: Resolve, span: Span) -> Expr:
         """An act's value for given inputs; static parameters not given take their defaults."""
         distinct(decl)
         if decl in self.open:

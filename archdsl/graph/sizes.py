@@ -62,6 +62,11 @@ class Facts:
         for kind, a, b in self._said:
             yield text[kind].format(f"({a})" if kind == "divisible" and isinstance(a, Poly) and len(a.terms) > 1 else a, b)
 
+    @property
+    def stated(self) -> tuple[tuple[str, Any, Any], ...]:
+        """The facts as (kind, a, b): kind is "divisible" (b divides a), "equal" or "less_equal"."""
+        return tuple(self._said)
+
     # ---- stating ----
 
     def divisible(self, size: Size, by: Size) -> None:

@@ -46,6 +46,7 @@ class _Writer:
         self.like = like
         self.taken = taken
         self.lines: list[str] = []
+        self.counts: dict[str, int] = {}
         self.texts: dict[Expr, tuple[str, int]] = {}
 
     def write(self, roots: list[Expr]) -> tuple[list[str], list[str]]:
@@ -77,10 +78,11 @@ class _Writer:
         first = _plain(node.args[0])
         if isinstance(first, Var) and len(node.args) == 1 and self.names[first.name].isidentifier():
             base = f"{base}_{self.names[first.name]}"
-        name, n = base, 1
+        name, n = base, self.counts.get(base, 1)
         while name in self.taken:
             n += 1
             name = f"{base}{n}"
+        self.counts[base] = n
         self.taken.add(name)
         self.lines.append(f"{name} = {self.texts[node][0]}")
         self.texts[node] = (name, CALL)

@@ -209,6 +209,8 @@ class Builder(ExpressionBuilder):
         for keyword, value in clauses:
             if keyword.kind in seen:
                 self.tell("AD0134", f"`{keyword.text}` is said twice", self.token_span(keyword), "the second", hint="Remove one.")
+            if keyword.kind == "ASSIGN" and "WHERE" in seen:
+                self.tell("AD0120", "`=` binds a name; `==` compares", self.token_span(keyword), "in a condition", hint="Write `==`.")
             seen.add(keyword.kind)
             if keyword.kind == "LENGTHS":
                 node.lengths = True

@@ -15,6 +15,7 @@ from archdsl.diagnostics import Source
 from archdsl.language import syntax as s
 
 _LEAD = re.compile(r"(?:\s|#[^\n]*|->|\||else)*")
+_BLANK = re.compile(r"(?:\s|#[^\n]*)*")
 _TAIL = re.compile(r"(?:[\s,]|#[^\n]*)*")
 
 
@@ -75,8 +76,19 @@ class Remarks:
             elif isinstance(node, s.Node):
                 if isinstance(node, s.Body) and self.text.startswith("{", node.span.start):
                     self.bodies.append(node)
-                self.anchors += [_Anchor(n, n.span.start, n.span.end, line, leads) for n, line, leads in _anchors(node)]
+                bare = isinstance(node, (s.If, s.Pipe, s.Choice))  # what stands around their parts are the parts' own parentheses
+                for part, line, leads in _anchors(node):
+                    start, end = self._with_parentheses(part) if bare else (part.span.start, part.span.end)
+                    self.anchors.append(_Anchor(part, start, end, line, leads))
                 stack += [getattr(node, f.name) for f in fields(node) if f.name not in ("span", "comments")]
+
+    def _with_parentheses(self, node: s.Node) -> tuple[int, int]:
+        start, end, text = node.span.start, node.span.end, self.text
+        while True:
+            before, behind = len(text[:start].rstrip()) - 1, _BLANK.match(text, end).end()  # type: ignore[union-attr]
+            if before < 0 or text[before] != "(" or not text.startswith(")", behind):
+                return start, end
+            start, end = before, behind + 1
 
     # ---- placing ----
 

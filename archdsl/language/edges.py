@@ -73,3 +73,9 @@ def plain_start(node: s.Expr, reserved: Container[str]) -> bool:
     if isinstance(edge, s.Name):
         return edge.id not in reserved and not edge.primed
     return isinstance(edge, (s.TupleExpr, s.Route))
+
+
+def reads_as_condition(node: s.Expr) -> bool:
+    """Begins with a value called `where` or `expect` and an operator: first in a body, that would read as a condition."""
+    edge = left_edge(node)
+    return isinstance(node, (s.Binary, s.Pipe, s.Choice)) and isinstance(edge, s.Name) and edge.id in ("where", "expect")

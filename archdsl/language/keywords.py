@@ -22,7 +22,8 @@ CONTEXTUAL = frozenset((*_AFTER, *_NAMED, *_VALUED, *_CONDITION, *_COUNTED, *_CA
 DECLARES = frozenset(("BLOCK", "ARCH", "ACT", "SCAN", "EXPECT", "IMPORT"))
 STARTS_STATEMENT = DECLARES | {"STATE", "PARAM", "AUX", "TAP", "RETURN", "YIELD", "IN"}
 
-_STARTS_CONDITION = kinds("NAME NUMBER LPAR NOT MINUS TRUE FALSE STRING LSQB")
+_NAMES = kinds("DOT BLOCK ARCH ACT SCAN STATE PARAM AUX TAP AS OVER FOR")  # a name must follow
+_STARTS_CONDITION = kinds("NAME PRIMED NUMBER LPAR NOT MINUS TRUE FALSE STRING LSQB")
 _WORDS = kinds("NAME IN IF THEN ELSE OR AND NOT TRUE FALSE NONE RETURN YIELD")
 
 
@@ -32,7 +33,7 @@ def contextual(tokens: list[Token], index: int, out: list[Token], previous: str,
     previous: kind of the token before; start: a statement starts here; ends: the token before ends an expression.
     """
     word = tokens[index].text
-    if word not in CONTEXTUAL or previous == "DOT":
+    if word not in CONTEXTUAL or previous in _NAMES:
         return "NAME"
     following = tokens[index + 1]
     after = following.kind if not following.newline else "LINE"
@@ -45,7 +46,8 @@ def contextual(tokens: list[Token], index: int, out: list[Token], previous: str,
             return _NAMED[word]
         if word in _VALUED and after == _VALUED[word][1]:
             return _VALUED[word][0]
-        if word in _CONDITION and after in _STARTS_CONDITION and not (previous == "LBRACE" and after in ("LPAR", "MINUS", "LSQB")):
+        applied = previous == "LBRACE" and following.kind in ("LPAR", "LSQB") and following.start == tokens[index].end
+        if word in _CONDITION and after in _STARTS_CONDITION and not applied:  # `{ where(c, a, b) }` is an expression
             return _CONDITION[word]
     if word in _COUNTED and after in ("NAME", "NUMBER", "LPAR"):
         return _COUNTED[word]

@@ -43,6 +43,7 @@ class _Level:
     inside: int = 0
     stages: int = 0
     items: int = 0
+    header: bool = False  # the parameter list of a declaration
 
     def item(self) -> int:
         return self.branches + max(self.stages, self.operators + self.inside)
@@ -84,7 +85,8 @@ class _Layout:
             fresh = token.newline and loose and previous not in _UNFINISHED
             if kind == "NAME":
                 kind = contextual(tokens, index, out, previous, fresh or previous in ("SEP", "LBRACE", "DOC"), previous in ENDS)
-            if token.newline and not loose and self.unclosed(token, kind, index, previous):
+            forgotten = token.newline and not loose and self.unclosed(token, kind, index, previous)
+            if forgotten or (kind == "LBRACE" and level.header and self.unclosed_header(token, previous)):
                 loose, fresh, previous, level = True, True, out[-1].kind, self.levels[-1]
             if fresh and level.kind == "LBRACE" and kind in DECLARES and self.unfinished_block(token):
                 previous = "RBRACE"
@@ -140,7 +142,8 @@ class _Layout:
     def open(self, token: Token, kind: str, postfix: bool) -> None:
         outer = self.levels[-1]
         outer.operators += postfix  # a call or an index stacks upon what stands before it
-        self.levels.append(_Level(token, kind, outer.base + 1 + outer.branches + outer.operators))
+        header = kind == "LPAR" and len(self.out) > 1 and self.out[-2].kind in ("BLOCK", "ARCH", "SCAN")
+        self.levels.append(_Level(token, kind, outer.base + 1 + outer.branches + outer.operators, header=header))
         if len(self.levels) - 1 > MAX_NESTING:
             note = f"Brackets may be nested {MAX_NESTING} deep."
             hint = "Bind inner parts to names, or make blocks of them."
@@ -174,11 +177,13 @@ class _Layout:
         """Closes the innermost bracket at a token, and carries its height outwards."""
         level = self.levels.pop()
         kind, sign = _OPENS[level.kind]
-        here = kind == token.kind
         while self.out[-1].kind == "SEP" and level.kind == "LBRACE":
             self.out.pop()
-        end = token.end if here else token.start
-        self.out.append(Token(kind, sign, token.start, end, token.newline))
+        if kind == token.kind:
+            self.out.append(token._replace(text=sign))
+        else:  # a bracket that is not there: where the text before it ends
+            end = self.out[-1].end
+            self.out.append(Token(kind, sign, end, end, False))
         outer = self.levels[-1]
         outer.inside = max(outer.inside, 1 + max(level.items, level.item()))
         self.limit(token)
@@ -190,6 +195,9 @@ class _Layout:
 
     def tell_unclosed(self, level: _Level, at: Token) -> None:
         sign, opened = _OPENS[level.kind][1], level.token
+        line = self.source.position(opened.start)[0]
+        if any(d.code == "AD0104" and d.span and self.source.position(d.span.start)[0] == line for d in self.problems.diagnostics):
+            return  # a string that was not closed took the bracket with it
         code = "AD0103" if level.kind == "LBRACE" else "AD0101"
         if level.kind == "LBRACE" and self.suspect and self.suspect.start > opened.start:
             opened = self.suspect  # its line lies deeper than the line of the `}` that closed it
@@ -208,6 +216,21 @@ class _Layout:
         while self.levels[-1].kind in ("LPAR", "LSQB", "LSET"):
             self.tell_unclosed(self.levels[-1], token)
             self.shut(token)
+        return True
+
+    def unclosed_header(self, token: Token, previous: str) -> bool:
+        """`block A(n = 3 {`: a body where the list of parameters is still open."""
+        depth = 0
+        for before in reversed(self.out):
+            depth += (before.kind in _CLOSES) - (before.kind in _OPENS)
+            if depth < 0 or (depth == 0 and before.kind == "COMMA"):
+                break
+            if depth == 0 and before.kind in ("REPEAT", "LOOP", "ROUTE", "SKIP", "TRAIN"):
+                return False
+        if previous not in ENDS:
+            return False
+        self.tell_unclosed(self.levels[-1], token)
+        self.shut(token)
         return True
 
     def unfinished_block(self, token: Token) -> bool:

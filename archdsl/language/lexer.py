@@ -89,6 +89,9 @@ class _Lexer:
                 if end - position > MAX_NAME:
                     self.long_name(position, end)
             elif kind == "SIGN" and (sign := SYMBOLS.get(found.group())) is not None:
+                if sign == "DOT" and (text[end : end + 1].isdigit() or (tokens and tokens[-1].kind == "NUMBER")):
+                    position = self.half_number(position)
+                    continue
                 tokens.append(Token(sign, found.group(), position, end, self.newline))
                 self.newline = False
             else:
@@ -156,6 +159,20 @@ class _Lexer:
             text = "1.0"
         self.put("NUMBER", text, start, end)
 
+    def half_number(self, dot: int) -> int:
+        """`.5` and `5.`: a point has digits on both sides."""
+        end = dot + 1
+        while self.text[end : end + 1].isdigit():
+            end += 1
+        number = self.tokens[-1] if self.tokens and self.tokens[-1].kind == "NUMBER" and self.tokens[-1].end == dot else None
+        start = number.start if number else dot
+        text = self.text[start:end]
+        fixed = f"0{text}" if not number else f"{text}0" if end == dot + 1 else text
+        self.tell("AD0109", f"`{text[:40]}` is not a number", start, end, "a point has digits on both sides", hint=f"Write `{fixed[:40]}`.")
+        if not number:
+            self.put("NUMBER", "1", start, end)
+        return end
+
     def string(self, text: str, start: int, end: int) -> None:
         for found in re.finditer(r"\\(.)", text):
             if found[1] not in _ESCAPES:
@@ -219,7 +236,7 @@ class _Lexer:
 
     def apostrophe(self, previous: Token | None, start: int) -> int:
         quoted = _QUOTED.match(self.text, start)
-        if quoted and not (previous and previous.kind in ("NAME", "PRIMED")):
+        if quoted and not (previous and previous.kind in ("NAME", "PRIMED") and (previous.end == start or quoted.group()[1] == " ")):
             hint = f'Write "{quoted.group()[1:-1]}".'
             self.tell("AD0106", "strings have double quotes", start, quoted.end(), "single quotes", hint=hint)
             self.put("STRING", '""', start, quoted.end())

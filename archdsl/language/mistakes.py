@@ -49,7 +49,8 @@ def _comment_sign(at: Situation) -> Diagnostic | None:
             sign = "//" if one.text == "//" else "--"
             if sign == "//" and at.token is one and not one.newline:
                 continue
-            return at.say("AD0117", "comments start with `#`", f"if `{sign}` begins a comment, write `#`", "Write `# …`.", at=one)
+            place = at.range(one, one if sign == "//" else two)
+            return at.say("AD0117", "comments start with `#`", f"if `{sign}` begins a comment, write `#`", "Write `# …`.", at=place)
     return None
 
 
@@ -65,6 +66,8 @@ def _foreign_word(at: Situation) -> Diagnostic | None:
     if at.statement and len(at.statement) <= 2 and first.kind == "NAME" and first.text in WORDS and at.token.kind != "ASSIGN":
         if is_word(at.token) or at.token.kind in ("COLON", "LPAR", "STRING", "NUMBER", "MULOP", "LBRACE", "NOT") or len(at.statement) == 2:
             return at.say("AD0124", f"`{first.text}` is a word of another language", "not a word of this one", WORDS[first.text], at=first)
+    if at.token.text == "elif" and at.complete:
+        return at.say("AD0124", "`elif` is a word of another language", "not a word of this one", WORDS["elif"])
     before = at.previous
     if at.statement and before.text in WORDS and before.kind == "NAME" and is_word(at.token):
         return at.say("AD0124", f"`{before.text}` is a word of another language", "not a word of this one", WORDS[before.text], at=before)
@@ -111,6 +114,9 @@ def _assign(at: Situation) -> Diagnostic | None:
         return _header(at)
     if at.has("ASSIGN") and not at.in_brackets:
         return at.say("AD0139", "a statement has one `=`", "the second", "Bind one name a statement; `==` compares.")
+    if at.first.kind in ("RETURN", "YIELD"):
+        hint = f"Bind it first, then `{at.first.text}` the name; `==` compares."
+        return at.say("AD0139", f"`{at.first.text}` binds no name", "not expected", hint)
     left = at.range(at.first, at.previous) if not at.in_brackets and at.statement else at.span(at.previous)
     hint = "Write `name = …`, or `==` to compare." if not at.in_brackets else "A named argument is `name=value`; `==` compares."
     return at.say("AD0139", "only a name can stand before `=`", "not a name", hint, at=left)
@@ -124,6 +130,7 @@ def _dangling(at: Situation) -> Diagnostic | None:
     operator = at.tokens[here - 1] if here > 0 else None
     if operator is None or not at.tokens[here].newline or at.in_brackets or operator.kind not in _INFIX | {"COMMA"}:
         return None
+    at.resume = here
     if operator.kind == "ARROW":
         return at.say("AD0122", "this pipe has no next stage", "nothing follows on this line", "Add a stage, or remove `->`.", at=operator)
     return at.say("AD0123", f"a value is missing after {shown(operator)}", "nothing follows on this line", "Complete it.", at=operator)
@@ -188,6 +195,7 @@ def _pipe(at: Situation) -> Diagnostic | None:
         return at.say("AD0122", "a stage of this pipe is missing", label, "Write `x -> f -> g`.")
     if at.previous.kind == "ARROW" and at.statement and at.token.kind not in BEGINS:
         if at.token.kind in STOPS or is_word(at.token):
+            at.resume = at.index if at.token.newline and is_word(at.token) else None
             return at.say("AD0122", "this pipe has no next stage", "nothing follows", "Add a stage, or remove `->`.", at=at.previous)
     if at.previous.kind in ("ARROW", "BAR") and at.token.kind == "IF":
         return at.say("AD0134", "a conditional within a pipe stands in parentheses", "not expected", "Write `x -> (if c then f else g)`.")
@@ -217,6 +225,7 @@ def _operand(at: Situation) -> Diagnostic | None:
         return at.say("AD0123", f"{shown(token)} needs a value on its left", "nothing stands before it", "Remove it.")
     if before.kind in ("COMMA", "LPAR", "LSQB"):
         return at.say("AD0123", f"a value is missing before {shown(token)}", "expected a value here", "Add it, or remove the comma.")
+    at.resume = at.index if token.newline and is_word(token) else None
     return at.say("AD0123", f"a value is missing after {shown(before)}", "nothing follows", "Complete the expression.", at=before)
 
 
@@ -243,6 +252,8 @@ def _header(at: Situation) -> Diagnostic | None:
     if unnamed and token.kind in ("LPAR", "LBRACE", "STRING"):
         hint = f"Write `{first.text} {DECLARATION_WORDS[first.text]} …`."
         return at.say("AD0146", f"this `{first.text}` has no name", "expected a name before this", hint)
+    if first.text == "expect" and len(at.statement) == 1 and token.kind in STOPS:
+        return at.say("AD0146", "this `expect` has no condition", "nothing follows", "Write `expect params < 1_000_000`.", at=first)
     if first.kind not in HEADERS or at.in_brackets or at.has("ASSIGN", "LBRACE"):
         return None
     name = at.statement[1].text if len(at.statement) > 1 else "Name"
@@ -287,12 +298,26 @@ def _bare(at: Situation) -> Diagnostic | None:
     if ends and at.has("CMP") and any(t.text == "==" for t in at.statement):
         sign = next(t for t in at.statement if t.text == "==")
         return at.say("AD0121", "`==` compares; `=` binds a name", "at the start of a statement", "Write `=`.", at=sign)
-    place = at.range(at.first, at.previous) if at.statement else at.span(token)
+    rest = at.rest()
+    place = at.range(at.first, (rest or at.statement)[-1])
+    sign = _bare_assign(rest)
+    if sign is not None and at.statement:
+        return at.say("AD0139", "only a name can stand before `=`", "not a name", "Write `name = …`.", at=at.range(at.first, rest[sign - 1]))
     if not at.inside:
         hint = "Write `arch Name { … }` or `block Name = …` around it; a constant is `name = value`."
         return at.say("AD0137", "this expression declares nothing", "at the top of the file", hint, at=place)
     hint = "Use it: `y = …`, or `return …` for the result."
     return at.say("AD0137", "this expression is not used", "its value goes nowhere", hint, "A statement alone changes nothing.", at=place)
+
+
+def _bare_assign(tokens: list[Token]) -> int | None:
+    """The place of the first `=` outside brackets."""
+    depth = 0
+    for position, token in enumerate(tokens):
+        depth += (token.kind in ("LPAR", "LSQB", "LBRACE", "LSET")) - (token.kind in ("RPAR", "RSQB", "RBRACE"))
+        if token.kind == "ASSIGN" and depth == 0 and position:
+            return position
+    return None
 
 
 def _side_by_side(at: Situation) -> Diagnostic | None:
@@ -320,6 +345,9 @@ def _signs(at: Situation) -> Diagnostic | None:
     if token.kind == "PRIMED":
         hint = f"`{token.text}` is the next value of a state: it is bound by `{token.text} = …` and may be read."
         return at.say("AD0134", f"{shown(token)} cannot stand here", "a name without `'` is expected", hint)
+    if token.kind == "COMMA" and at.inside == "LBRACE" and at.has("COLON"):
+        hint = "There are no dictionaries; named values are arguments: `f(a=1, b=2)`."
+        return at.say("AD0134", "`,` cannot stand here", "after a labelled module", hint)
     if token.kind == "END":
         return at.say("AD0135", "the file ends too early", f"something is missing after {shown(at.previous)}", "Complete the last line.")
     return None

@@ -133,9 +133,13 @@ class _Parser:
         if index == self.last_error:  # no headway: the brackets around are beyond repair
             raise ArchError(*self.problems.diagnostics)
         self.last_error = index
-        if not self.told(self.tokens[index]):
-            self.problems.add(explain(Situation(self.source, self.tokens, index, self.accepts)))
+        situation = Situation(self.source, self.tokens, index, self.accepts)
+        if not self.told(situation):
+            self.problems.add(explain(situation))
         self.building = False
+        if situation.resume is not None:  # the mistake ended with the line before
+            index = situation.resume
+            self.tokens.insert(index, self.tokens[index]._replace(kind="SEP", text=""))
         depth = 0
         while not any(goal in STATES[self.states[-1]] for goal in _RESYNC):
             if len(self.states) == 1:
@@ -146,19 +150,26 @@ class _Parser:
             value = self.values.pop()
             if isinstance(value, Token):
                 depth += (value.kind in OPENING) - (value.kind in CLOSING)
-        while not ((kind := self.tokens[index].kind) == "END" or (depth == 0 and kind in ("SEP", "RBRACE"))):
+        goal = next(goal for goal in _RESYNC if goal in STATES[self.states[-1]])
+        while (kind := self.tokens[index].kind) != "END":
+            if depth == 0 and (kind == "RBRACE" or (kind == "SEP" and (goal == "_statement" or self.at_margin(index + 1)))):
+                break
             depth += (kind in OPENING) - (kind in CLOSING)
             index += 1
-        goal = next(goal for goal in _RESYNC if goal in STATES[self.states[-1]])
         self.states.append(STATES[self.states[-1]][goal])
         self.values.append([])
         self.starts.append(self.tokens[index].start)
         self.ends.append(self.tokens[index].start)
         return index
 
-    def told(self, token: Token) -> bool:
+    def at_margin(self, index: int) -> bool:
+        """Whether a token stands at the left margin, as declarations do: what is indented belongs to the erroneous one."""
+        start = self.tokens[index].start
+        return self.tokens[index].kind == "END" or start == 0 or self.source.text[start - 1] in "\r\n;\ufeff"
+
+    def told(self, at: Situation) -> bool:
         """Whether something was told on the token's line already: what follows is probably its echo, and comes back if it is not."""
-        line = self.source.position(token.start)[0]
+        line = self.source.position(at.span(at.token).start)[0]
         return any(d.span is not None and self.source.position(d.span.start)[0] == line for d in self.problems.diagnostics)
 
     def accepts(self, kind: str) -> bool:

@@ -52,7 +52,7 @@ class ExpressionPrinter:
         return self.parentheses(doc) if level_of(node) < level else doc
 
     def parentheses(self, doc: Doc) -> Doc:
-        return group("(", indent(SOFT, doc), SOFT, ")") if must_break(doc) or flat_width(doc) > 60 else concat("(", doc, ")")
+        return group("(", indent(SOFT, doc), SOFT, ")")
 
     def body(self, body: s.Body) -> Doc:
         raise NotImplementedError  # printed by the subclass, which knows statements

@@ -29,7 +29,7 @@ class Situation:
     accepts: Callable[[str], bool]
     statement: list[Token] = field(default_factory=list)
     inside: str = ""
-    last: bool = False  # nothing but `}` follows the statement
+    resume: int | None = None  # set by a rule: the token at which a new statement begins, if the mistake lies before it
 
     def __post_init__(self) -> None:
         depth, here = 0, self.index - 1
@@ -107,6 +107,16 @@ class Situation:
             elif token.kind == "ELSE" and waiting:
                 waiting.pop()
         return waiting[-1] if waiting else None
+
+    def rest(self) -> list[Token]:
+        """The tokens from the erroneous one to the end of its statement."""
+        depth, out = 0, []
+        for token in self.tokens[self.index :]:
+            if token.kind == "END" or (depth == 0 and token.kind in ("SEP", "RBRACE")):
+                break
+            depth += (token.kind in ("LPAR", "LSQB", "LBRACE", "LSET")) - (token.kind in ("RPAR", "RSQB", "RBRACE"))
+            out.append(token)
+        return out
 
     # ---- making the diagnostic ----
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from archdsl.language import syntax as s
 from archdsl.language.comments import Remarks
+from archdsl.language.edges import reads_as_condition
 from archdsl.language.pretty import HARD, LINE, SOFT, Doc, IfFlat, Suffix, concat, group, indent, join
 from archdsl.language.printer import SUM, ExpressionPrinter
 
@@ -46,6 +47,8 @@ class Printer(ExpressionPrinter):
         else:
             broken = body.expression is None and (len(nodes) > 2 or not isinstance(nodes[-1], (s.Return, s.Yield)))
         lines = self.lines(nodes, one=not broken)
+        if body.expression and reads_as_condition(body.expression):
+            lines = [(*lines[0][:2], concat("(", lines[0][2], ")"))]
         lines += [(e.order, e.end, e.text) for e in entries]
         lines.sort(key=lambda line: (line[0], line[1]))
         head: list[Doc] = [self.doc(doc), HARD] if doc else []
@@ -158,7 +161,8 @@ class Printer(ExpressionPrinter):
 
     def keeps_braces(self, body: s.Body) -> bool:
         """Comments within the braces need a line to stand on."""
-        return self.remarks is not None and (id(body) in self.remarks.entries or id(body) in self.remarks.heads)
+        remarks = self.remarks
+        return remarks is not None and (id(body) in remarks.entries or id(body) in remarks.heads or id(body.expression) in remarks.trailing)
 
     def scan(self, node: s.ScanDecl, doc_inside: bool = False) -> Doc:
         doc = node.doc if doc_inside else None

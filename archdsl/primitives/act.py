@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from archdsl.graph.expressions import Expr, call, var, variables
@@ -16,8 +17,8 @@ from archdsl.primitives.known_acts import torch_text
 from archdsl.primitives.text import atom
 
 if TYPE_CHECKING:
-    from archdsl.primitives.emitter import Emitter
     from archdsl.graph.acts import Act
+    from archdsl.primitives.emitter import Emitter
 
 _RESERVED = frozenset({"torch", "F", "nn", "ctx", "grad", "self", "Tensor", "Function", *dir(builtins)})
 _INDENT = "\n        "
@@ -97,6 +98,7 @@ def class_name(act: str) -> str:
     return f"{name}Act" if keyword.iskeyword(name) or name in _RESERVED or not name.isidentifier() else name
 
 
+@lru_cache(maxsize=256)
 def class_source(name: str, act: Act) -> str:
     """A torch.autograd.Function that computes an act and its declared or derived derivatives, keeping only its inputs.
 

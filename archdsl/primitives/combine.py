@@ -201,8 +201,8 @@ class Expand(Primitive):
     doc = "Repeats axes of size 1 up to a shape, without a copy."
 
     def infer(self, use: Use) -> list[TensorType]:
-        given, shape = use.types[0], list(use.args["shape"])
-        if not all(_is_size(size) for size in shape) or len(shape) < given.rank:
+        given, shape = use.types[0], use.args["shape"]
+        if not isinstance(shape, list) or not all(_is_size(size) for size in shape) or len(shape) < given.rank:
             use.fail("AD0316", f"expand needs a shape of at least {given.rank} sizes", f"the input is {given}")
         axes = [Axis(size) for size in shape]
         for i in range(1, given.rank + 1):

@@ -41,6 +41,8 @@ class Einsum(Primitive):
             rest = max(rest, skipped)
             self._bind(use, pattern, groups, given, axes)
             terms.append(groups)
+        if len(axes) > len(ascii_letters):
+            refuse(use, pattern, f"more than {len(ascii_letters)} different axes")
         result = _plain(use, pattern, refill(out, rest))
         self._check_output(use, pattern, result, axes, reads)
         for name, size in sizes_given(use, pattern).items():

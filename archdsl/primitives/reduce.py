@@ -103,10 +103,8 @@ class Reduce(Primitive):
             for a, length in ragged:
                 x = call(e.support("fill_padding"), x, length, str(a), self.rule.neutral)
             return method(x, self.rule.torch, over, **named)
-        (a, length), *more = ragged
-        if more:
-            raise NotImplementedError(f"{self.name} over two axes with lengths")
-        return call(e.support(f"masked_{self.rule.torch}"), x, length, str(a), over, **named)
+        pairs = ", ".join(f"({length}, {a})" for a, length in ragged)
+        return call(e.support(f"masked_{self.rule.torch}"), x, f"[{pairs}]", over, **named)
 
 
 class AlongAxis(Primitive):

@@ -1,47 +1,16 @@
-"""What goes with the structural nodes route and skip: losses that balance a router, and what a mixture costs.
-
-The nodes themselves are emitted by the compiler with the functions of support/routing.py.
-"""
+"""Losses that balance a router, to stand beside a `route`. They look at every position of the batch, so they belong in `aux`."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from archdsl.graph.ir import Node, TensorType
-from archdsl.graph.sizes import Size, ceildiv
+from archdsl.graph.sizes import Size
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.text import call
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
-
-
-def active_experts(router: dict[str, Any], experts: int) -> Fraction:
-    """How many experts a position runs through on average; all of them where only data can tell (a relu router without a target k)."""
-    kind, k, capacity = router["kind"], router.get("k"), router.get("capacity")
-    if kind == "expert_choice":
-        return min(Fraction(capacity or 1).limit_denominator(1 << 20), Fraction(experts))
-    if kind == "hash":
-        return Fraction(1)
-    if kind in ("topk", "relu") and k is not None:
-        return Fraction(min(k, experts))
-    return Fraction(experts)
-
-
-def route_flops(router: dict[str, Any], costs: list[Size]) -> Size:
-    """FLOPs of a mixture per sequence: `costs` are those of each expert, had it seen every position. Rounded up."""
-    total: Size = 0
-    for cost in costs:
-        total = total + cost
-    share = active_experts(router, len(costs)) / len(costs)
-    return ceildiv(total * share.numerator, share.denominator)
-
-
-def skip_flops(capacity: float, cost: Size) -> Size:
-    """FLOPs of a mixture of depths per sequence in training: the body on `capacity` of the positions."""
-    share = Fraction(capacity).limit_denominator(1 << 20)
-    return ceildiv(cost * share.numerator, share.denominator)
 
 
 class RouterLoss(Primitive):

@@ -112,17 +112,23 @@ def _part(use: Use, given: TensorType, position: int, size: Size, item: Any) -> 
     if not isinstance(item, tuple) or len(item) != 2 or not all(end is None or _is_position(end) for end in item):
         use.fail("AD0316", "an index item is a whole number, a range, or `..`", where)
     start, stop = item
+    if start is None and stop is None:
+        return ("all",)
     low: Size = 0 if start is None else _from_front(start, size)
     high: Size = size if stop is None else _from_front(stop, size)
     length: Any = high - low
+    certain = True
     for end, text in ((low, start), (high, stop)):
-        if decide_compare("<=", 0, end, use.facts) is False or decide_compare("<=", end, size, use.facts) is False:
+        if text is None:
+            continue
+        inside = [decide_compare("<=", 0, end, use.facts), decide_compare("<=", end, size, use.facts)]
+        if False in inside:
             use.fail("AD0316", f"position {text} is outside an axis of size {size}", where)
+        certain = certain and all(inside)
     if decide_compare("<", 0, length, use.facts) is False:
         use.fail("AD0316", "this range holds nothing", where, note=f"It would run from {low} to {high}.")
     if length == size:
         return ("all",)
-    certain = all(decide_compare("<=", *pair, use.facts) for pair in ((0, low), (high, size)))
     if stop is not None and isinstance(high, int) and isinstance(stop, int) and stop < 0:
         stop = high
     return ("part", start or None, stop, length, certain) if certain else ("part", low, high, length, certain)

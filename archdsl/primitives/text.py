@@ -62,8 +62,3 @@ def call(target: str, *arguments: str, **named: str) -> str:
 def method(target: str, name: str, *arguments: str, **named: str) -> str:
     """`target.name(a, b)`, the target in parentheses if it needs them."""
     return call(f"{atom(target)}.{name}", *arguments, **named)
-
-
-def index(axis: int, item: str) -> str:
-    """The subscript that applies `item` at a negative axis and leaves the others: axis -2 and `1:` give `..., 1:, :`."""
-    return ", ".join(["...", item, *[":"] * (-axis - 1)])

@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from archdsl.runtime.weights import LoadReport, Source
 
 
+class Unprefixed:
+    """A source whose names are shown without the prefix that some files put before them."""
+
+    def __init__(self, source: Source, prefix: str):
+        self._source, self._full = source, {name.removeprefix(prefix): name for name in source.shapes}
+        self.format, self.path = source.format, source.path
+        self.architecture, self.config = source.architecture, source.config
+        self.shapes = {name: source.shapes[full] for name, full in self._full.items()}
+
+    def read(self, name: str) -> torch.Tensor:
+        return self._source.read(self._full[name])
+
+    def close(self) -> None:
+        self._source.close()
+
+
 @dataclass
 class Plan:
     """For each weight that can be set, the file's tensors it is made of; and what stands in the way of the others."""

@@ -54,11 +54,17 @@ class Rule(_Strict):
 
 
 class Section(_Strict):
-    """The part of a map for one format. `config`: the format's setting -> a parameter of the spec, a number, or {value: …}."""
+    """The part of a map for one format.
+
+    architecture: the families it serves. config: the file's setting -> a parameter of the spec, a number, or {value: …}. weights: the
+    spec's name -> where it comes from. prefix: what some files put before every name. ignore: tensors of the file that are not needed.
+    keep: weights of the spec that no file has. same: tensors that, if present, must equal another one (tied in the spec).
+    """
 
     architecture: list[str] = Field(min_length=1, max_length=16)
     config: dict[str, int | float | str | dict[Literal["value"], int | float | str | bool]] = {}
     weights: dict[str, Rule]
+    prefix: str = ""
     ignore: list[str] = []
     keep: list[str] = []
     same: dict[str, str] = {}

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from archdsl.diagnostics import ArchError, Diagnostic, Span, suggestion
-from archdsl.runtime.fit import Plan, check_config, compare, plan
+from archdsl.runtime.fit import Plan, Unprefixed, check_config, compare, plan
 from archdsl.runtime.gguf import GGUFFile
 from archdsl.runtime.huggingface import HuggingFaceFolder, SafetensorsFile
 from archdsl.runtime.pretrained import KNOWN, find_pretrained
@@ -121,13 +121,15 @@ def load_weights(
     the meta device are made on the CPU. Raises AD0801 to AD0806 and AD0810.
     """
     start = time.perf_counter()
-    source = open_weights(find_pretrained(str(path)) if str(path) in KNOWN else path)
+    source: Source = open_weights(find_pretrained(str(path)) if str(path) in KNOWN else path)
     try:
         names = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         chosen = _choose_map(source, names, map, spec)
         params = dict(spec_params if spec_params is not None else spec.arguments if spec is not None else {})
         report = LoadReport(source.path, source.format, chosen.name if chosen else None)
         section = chosen.section("gguf" if source.format == "gguf" else "huggingface") if chosen else None
+        if section and section.prefix:
+            source = Unprefixed(source, section.prefix)
         if chosen and section:
             report.unchecked = check_config(source, chosen, section, params, strict)
         report.metadata = getattr(source, "metadata", {}) if source.format == "safetensors" else {}

@@ -12,8 +12,9 @@ from archdsl.diagnostics import ArchError, Collector, Diagnostic
 Schedule = Literal["constant", "linear", "cosine"]
 _SCHEDULES = ("constant", "linear", "cosine")
 _PRECISIONS = ("float32", "bfloat16")
-# Settings that may differ between a run and its continuation: they do not change what is computed.
-_FREE = ("out", "resume", "keep", "save_every", "max_seconds", "progress", "eval_every", "eval_batches")
+# Settings that may differ between a run and its continuation. All but `steps` leave what is computed as it is; a run may be longer, and
+# then follows the longer schedule from where it stands.
+_FREE = ("steps", "out", "resume", "keep", "save_every", "max_seconds", "progress", "eval_every", "eval_batches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class TrainConfig:
         rules = (
             ("steps", _whole(self.steps, 0), "a whole number, 0 or above"),
             ("batch", _whole(self.batch, 1), "a whole number, 1 or above"),
-            ("lr", 0 < self.lr < math.inf, "above 0"),
+            ("lr", 0 < self.lr <= 1e6, "above 0 and at most 1e6"),
             ("warmup", _whole(self.warmup, 0), "a whole number, 0 or above"),
             ("schedule", self.schedule in _SCHEDULES, f"one of {', '.join(_SCHEDULES)}"),
             ("final_lr", 0 <= self.final_lr <= 1, "between 0 and 1 (a share of lr)"),
@@ -77,8 +78,6 @@ class TrainConfig:
         """The settings that a continued run must share, as JSON data."""
         kept = {key: value for key, value in asdict(self).items() if key not in _FREE}
         kept["betas"] = list(self.betas)
-        if self.schedule == "constant":  # only then does the number of steps not change the steps themselves
-            kept.pop("steps")
         return kept
 
     def rate(self, step: int) -> float:

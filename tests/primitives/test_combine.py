@@ -62,7 +62,10 @@ def test_stack_refuses():
 
 
 @pytest.mark.parametrize("lead", LEADS)
-@pytest.mark.parametrize(("parts", "axis", "sizes"), [(2, -1, [3, 3]), ([1, 2, 3], -1, [1, 2, 3]), (3, 0, [4, 4, 4]), ([6], -1, [6]), (1, 0, [12])])
+@pytest.mark.parametrize(
+    ("parts", "axis", "sizes"),
+    [(2, -1, [3, 3]), ([1, 2, 3], -1, [1, 2, 3]), (3, 0, [4, 4, 4]), ([6], -1, [6]), (1, 0, [12])],
+)
 def test_split(parts, axis, sizes, lead):
     node = check("split", value(12, 6), parts=parts, axis=axis)
     x = torch.randn(*lead, 12, 6)

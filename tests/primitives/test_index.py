@@ -98,7 +98,8 @@ def plain_segments(name, x, index, n):
     for g in range(n):
         mine = index == g
         if name == "segment_softmax":
-            out = torch.where(mine.view(-1, *[1] * (x.dim() - 1)), x.masked_fill(~mine.view(-1, *[1] * (x.dim() - 1)), -torch.inf).softmax(0), out)
+            wide = mine.view(-1, *[1] * (x.dim() - 1))
+            out = torch.where(wide, x.masked_fill(~wide, -torch.inf).softmax(0), out)
         elif not mine.any():
             rows.append(torch.zeros(x.shape[1:], dtype=x.dtype))
         else:

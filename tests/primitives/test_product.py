@@ -174,6 +174,11 @@ def test_einsum_rest_axes():
     matches(node, run(node, x, w))
 
 
+def test_einsum_of_too_many_axes():
+    many = " ".join(f"a{i}" for i in range(60))
+    assert refused("einsum", value(*[1] * 60), pattern=f"{many} -> a0").code == "AD0311"
+
+
 def test_einsum_cost_and_time():
     node = check("einsum", value("T", 4), value(5, 4, batched=False), pattern="t d, e d -> t e")
     assert str(TABLE["einsum"].flops(node)) == "40*T"

@@ -2,7 +2,10 @@ import einops
 import pytest
 import torch
 from helpers import assumed, check, matches, refused, run, value, warned, written
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from archdsl.diagnostics import ArchError
 from archdsl.graph.ir import Axis
 from archdsl.graph.sizes import Facts, symbol
 
@@ -155,3 +158,56 @@ def test_lengths_are_lost_with_a_warning():
     assert warned() == ["AD0313"]
     check("rearrange", value("T", 8, ragged=[0]), pattern="t d -> d t")
     assert warned() == []
+
+
+@st.composite
+def patterns(draw):
+    """A pattern that splits, moves, merges, and makes size-1 axes; the sizes of its names; the new axes among them."""
+    names = [f"n{i}" for i in range(draw(st.integers(1, 5)))]
+    new = [f"r{i}" for i in range(draw(st.integers(0, 2)))]
+    sizes = {name: draw(st.integers(1, 3)) for name in names + new}
+
+    def grouped(order):
+        groups, at = [], 0
+        while at < len(order):
+            width = draw(st.integers(1, 3))
+            groups.append(order[at : at + width])
+            at += width
+            if draw(st.integers(0, 4)) == 0:
+                groups.append([])
+        return groups
+
+    left, right = grouped(names), grouped(draw(st.permutations(names + new)))
+    return left, right, sizes, new
+
+
+def spelled(groups):
+    return " ".join("1" if not g else g[0] if len(g) == 1 else f"({' '.join(g)})" for g in groups)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(patterns(), st.integers(0, 2))
+def test_any_pattern_equals_einops(found, lead):
+    left, right, sizes, new = found
+    shape = [torch.Size(sizes[n] for n in group).numel() for group in left]
+    named = {n: s for n, s in sizes.items() if n in new or any(n in g[1:] for g in left)}
+    pattern = f"{spelled(left)} -> {spelled(right)}"
+    x = torch.randn([2, 3][:lead] + shape)
+    op = "tile" if new else "rearrange"
+    node = check(op, value(*shape), pattern=pattern, named=named)
+    result = run(node, x)
+    matches(node, result, lead)
+    function = einops.repeat if new else einops.rearrange
+    assert torch.equal(result, einops_reference(function, pattern, x, named, lead))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(st.text("tdhc12()->. ,…$", max_size=24), st.sampled_from(["rearrange", "tile", "einsum"]))
+def test_any_text_is_accepted_or_refused_politely(text, op):
+    codes = []
+    for sizes in ((2, 4), (4,), ()):
+        try:
+            check(op, value(*sizes), pattern=text, named={"h": 2})
+        except ArchError as error:
+            codes += [d.code for d in error.diagnostics]
+    assert set(codes) <= {"AD0301", "AD0302", "AD0311", "AD0312"}

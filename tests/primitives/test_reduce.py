@@ -52,7 +52,8 @@ def test_axis_must_be_named_unless_there_is_one():
 
 def test_text():
     assert written(check("mean", value(3, 4, 5), axis=[1, 2]), "x") == "x.mean((-2, -1))"
-    assert written(check("variance", value(3, 4), axis=-1, correction=0, keep=True), "x + y") == "(x + y).var(-1, correction=0, keepdim=True)"
+    kept = check("variance", value(3, 4), axis=-1, correction=0, keep=True)
+    assert written(kept, "x + y") == "(x + y).var(-1, correction=0, keepdim=True)"
 
 
 RAGGED = ["sum", "mean", "variance", "std", "amax", "amin", "logsumexp", "prod", "argmax", "argmin"]
@@ -83,6 +84,18 @@ def test_padding_over_two_axes(op):
     name = {"variance": "var"}.get(op, op)
     expected = torch.stack([getattr(x[i, :n], name)() for i, n in enumerate(lengths.tolist())])
     torch.testing.assert_close(run(node, x, lengths=lengths), expected)
+
+
+@pytest.mark.parametrize("op", ["mean", "variance", "std", "sum", "amax"])
+def test_padding_along_both_axes(op):
+    """Scores of positions against positions: two axes of the same lengths."""
+    x = torch.randn(3, 6, 6, dtype=torch.float64)
+    lengths = torch.tensor([6, 2, 3])
+    node = check(op, value("T", "T", ragged=[0, 1]), axis=[0, 1])
+    name = {"variance": "var"}.get(op, op)
+    expected = torch.stack([getattr(x[i, :n, :n], name)() for i, n in enumerate(lengths.tolist())])
+    torch.testing.assert_close(run(node, x, lengths=lengths), expected)
+    torch.testing.assert_close(run(node, x, ragged=True), getattr(x, name)((1, 2)))
 
 
 def test_reduction_over_another_axis_ignores_lengths():

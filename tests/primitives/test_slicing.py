@@ -69,7 +69,7 @@ def test_text():
     assert text([(None, 3), 0]) == "x[..., :3, 0]"
     assert text([(None, 3)], sizes=("T", 4)) == "x.narrow(-2, 0, 3)"
     facts = Facts()
-    facts.less_equal(3, T)
+    facts.divisible(T, 4)
     assert text([(None, 3)], facts, ("T", 4)) == "x[..., :3, :]"
     assert written(check("slice", value(3), items=[0]), "x + y") == "(x + y)[..., 0]"
 

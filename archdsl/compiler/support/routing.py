@@ -38,7 +38,7 @@ def gate_expert_choice(logits: Tensor, capacity: float, lengths: Tensor | None =
     scores = logits.softmax(-1)
     ranked = scores
     if lengths is None:
-        room = math.ceil(capacity * scores.shape[-2] / scores.shape[-1])
+        room: int | Tensor = math.ceil(capacity * scores.shape[-2] / scores.shape[-1])
     else:
         shape = (-1, *[1] * (scores.dim() - 1))
         padding = torch.arange(scores.shape[-2], device=scores.device)[:, None] >= lengths.view(shape)
@@ -54,14 +54,17 @@ def dispatch(experts: nn.ModuleList, x: Tensor, gates: Tensor, rank: int) -> Ten
     While compiling or exporting every expert runs on every row, so that no shape depends on data.
     """
     if torch.compiler.is_compiling():
-        return sum((gates[..., i : i + 1] * expert(x) for i, expert in enumerate(experts)), torch.zeros_like(x))
+        total = torch.zeros_like(x)
+        for i, expert in enumerate(experts):
+            total = total + gates[..., i : i + 1] * expert(x)
+        return total
     rows, shares = x.reshape(-1, x.shape[-1]), gates.reshape(-1, gates.shape[-1])
-    total = torch.zeros_like(rows)
+    sums = torch.zeros_like(rows)
     for i, expert in enumerate(experts):
         chosen = shares[:, i].nonzero().squeeze(-1)
         if chosen.numel() == 0:
             continue
         part = rows[chosen].view(*[1] * (rank - 1), -1, rows.shape[-1])
         result = expert(part).reshape(-1, rows.shape[-1])
-        total = total.index_add(0, chosen, result * shares[chosen, i : i + 1])
-    return total.view_as(x)
+        sums = sums.index_add(0, chosen, result * shares[chosen, i : i + 1])
+    return sums.view_as(x)

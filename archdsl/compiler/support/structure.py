@@ -48,8 +48,7 @@ def halting_share(logit: Tensor, left: Tensor, threshold: float, last: bool) -> 
 def clear_aux(model: nn.Module) -> None:
     """Forgets the side losses of the previous forward pass."""
     for module in model.modules():
-        if isinstance(getattr(module, "aux", None), dict):
-            module.aux.clear()
+        vars(module).get("aux", {}).clear()
 
 
 def changed_lengths(lengths: Tensor | None, changes: str) -> Tensor | None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+# For each axis with padding: every sequence's own length, and the axis (negative).
+Ragged = Sequence[tuple[Tensor | None, int]]
 
 
 def length_mask(x: Tensor, lengths: Tensor, axis: int) -> Tensor:
@@ -24,35 +29,42 @@ def fill_padding(x: Tensor, lengths: Tensor | None, axis: int, value: float) -> 
     return x.masked_fill(~length_mask(x, lengths, axis), value)
 
 
-def masked_mean(x: Tensor, lengths: Tensor | None, axis: int, over: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
-    """Mean over the axes `over`, real positions of `axis` (one of them) only; zero for an empty sequence."""
-    if lengths is None:
+def real_mask(x: Tensor, ragged: Ragged) -> Tensor | None:
+    """True at positions that are real along every ragged axis; None if all are."""
+    masks = [length_mask(x, lengths, axis) for lengths, axis in ragged if lengths is not None]
+    if not masks:
+        return None
+    mask = masks[0]
+    for other in masks[1:]:
+        mask = mask & other
+    return mask
+
+
+def masked_mean(x: Tensor, ragged: Ragged, over: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
+    """Mean over the axes `over`, real positions only; zero for an empty sequence."""
+    mask = real_mask(x, ragged)
+    if mask is None:
         return x.mean(over, keepdim=keepdim)
-    mask = length_mask(x, lengths, axis)
     total = x.masked_fill(~mask, 0).sum(over, keepdim=keepdim)
     count = mask.expand(x.shape).sum(over, keepdim=keepdim).clamp(min=1)
     return total / count.to(x.real.dtype)
 
 
-def masked_var(
-    x: Tensor, lengths: Tensor | None, axis: int, over: int | tuple[int, ...], correction: int = 1, keepdim: bool = False
-) -> Tensor:
-    """Variance over the axes `over`, real positions of `axis` only; sum of squares / max(count - correction, 0)."""
-    if lengths is None:
+def masked_var(x: Tensor, ragged: Ragged, over: int | tuple[int, ...], correction: int = 1, keepdim: bool = False) -> Tensor:
+    """Variance over the axes `over`, real positions only; sum of squares / max(count - correction, 0)."""
+    mask = real_mask(x, ragged)
+    if mask is None:
         return x.var(over, correction=correction, keepdim=keepdim)
-    mask = length_mask(x, lengths, axis)
-    centred = x - masked_mean(x, lengths, axis, over, keepdim=True)
+    centred = x - masked_mean(x, ragged, over, keepdim=True)
     squares = (centred * centred.conj()).real if x.is_complex() else centred.square()
     total = squares.masked_fill(~mask, 0).sum(over, keepdim=keepdim)
     count = mask.expand(x.shape).sum(over, keepdim=keepdim)
     return total / (count - correction).clamp(min=0).to(total.dtype)
 
 
-def masked_std(
-    x: Tensor, lengths: Tensor | None, axis: int, over: int | tuple[int, ...], correction: int = 1, keepdim: bool = False
-) -> Tensor:
+def masked_std(x: Tensor, ragged: Ragged, over: int | tuple[int, ...], correction: int = 1, keepdim: bool = False) -> Tensor:
     """Square root of masked_var."""
-    return masked_var(x, lengths, axis, over, correction, keepdim).sqrt()
+    return masked_var(x, ragged, over, correction, keepdim).sqrt()
 
 
 def masked_softmax(x: Tensor, lengths: Tensor | None, axis: int) -> Tensor:
