@@ -3,7 +3,8 @@
     python benchmarks/smollm2_vs_transformers.py [--pairs 5] [--threads 2] [--out benchmarks/results/smollm2.json]
 
 Both sides run in one process, in pairs whose order alternates, so that a drift of the machine falls on both; a figure is the median of the
-pairs' ratios. transformers decodes with its own `generate` and, as a second yardstick without its bookkeeping, by a bare loop over its cache.
+pairs' ratios. transformers decodes with its own `generate` and, as a second yardstick without its bookkeeping, by a bare loop over its
+cache.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ def main() -> None:
     rows = {}
     for batch, length in ((1, 256), (4, 128)):
         tokens = torch.randint(49152, (batch, length))
-        rows[f"forward B={batch} T={length}"] = paired(lambda: ours(tokens), lambda: theirs(tokens, use_cache=False), options.pairs)
+        rows[f"forward B={batch} T={length}"] = paired(partial(ours, tokens), partial(theirs, tokens, use_cache=False), options.pairs)
     rows[f"decode {NEW} tokens, against generate"] = paired(
         lambda: decode(ours, prompt), lambda: decode_generate(theirs, prompt), options.pairs
     )
@@ -60,9 +62,8 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for name, row in rows.items():
-        print(
-            f"{name:42} {row['ours_s']:7.3f} s  {row['theirs_s']:7.3f} s  {row['speed']:5.2f}x  ({row['speed_least']:.2f} to {row['speed_most']:.2f})"
-        )
+        times = f"{row['ours_s']:7.3f} s  {row['theirs_s']:7.3f} s"
+        print(f"{name:42} {times}  {row['speed']:5.2f}x  ({row['speed_least']:.2f} to {row['speed_most']:.2f})")
     print(f"largest difference of logits, relative: {agreement['logits']:.1e}; tokens equal: {agreement['tokens']}")
 
 

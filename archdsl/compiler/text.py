@@ -105,7 +105,8 @@ def _wrap(expression: str, indent: int, used: int, width: int, tail: str = "") -
         return [expression + tail]
     tree = ast.parse(expression, mode="eval").body
     if isinstance(tree, ast.Call):
-        return _wrap_call(tree, indent, width, tail)
+        inner = _breakable(tree, width - used)
+        return _wrap_call(inner, indent, width, source(tree)[len(source(inner)) :] + tail)
     if isinstance(tree, ast.List | ast.Tuple | ast.Dict):
         return _wrap_display(tree, indent, width, tail)
     if isinstance(tree, ast.BinOp):
@@ -118,6 +119,15 @@ def _wrap(expression: str, indent: int, used: int, width: int, tail: str = "") -
 
 def source(tree: ast.expr) -> str:
     return _double_quotes(ast.unparse(tree))
+
+
+def _breakable(tree: ast.Call, room: int) -> ast.Call:
+    """The call of a chain `a(…).b(…).c(…)` whose arguments go on lines of their own: the last whose opening still fits."""
+    chain = [tree]
+    while isinstance(chain[-1].func, ast.Attribute) and isinstance(chain[-1].func.value, ast.Call):
+        chain.append(chain[-1].func.value)
+    fitting = [call for call in chain if (call.args or call.keywords) and len(source(call.func)) < room]
+    return fitting[0] if fitting else tree
 
 
 def _wrap_call(tree: ast.Call, indent: int, width: int, tail: str) -> list[str]:

@@ -253,14 +253,14 @@ class Listing:
         runs: list[list[object]] = []
         for instance, index, region, _ in _bodies(node):
             place = self._enter(frame, node, instance, region, index)
-            if runs and runs[-1][0] == self._region_digest(region) and not region.borrowed:
+            if runs and runs[-1][0] == self.region_digest(region) and not region.borrowed:
                 runs[-1][1] += 1  # type: ignore[operator]
                 continue
             numbers = [self._weights(*place.find(i)) for i in region.borrowed]
-            runs.append([self._region_digest(region), 1, self._weights(*self._owner(frame, node).find(instance)), numbers])
+            runs.append([self.region_digest(region), 1, self._weights(*self._owner(frame, node).find(instance)), numbers])
         return f"{self.signatures.node(node)}({self._numbers(frame, node.inputs)}){runs}"
 
-    def _region_digest(self, region: Region) -> str:
+    def region_digest(self, region: Region) -> str:
         known = self._digests.get(id(region))
         if known is None:
             inner = Listing(Graph(region.name, region, None, {}), self.signatures, self._digests, flat=False)

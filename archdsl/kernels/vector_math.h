@@ -32,14 +32,21 @@ typedef int32_t bits;
 
 static inline real from_bits(bits b) { real r; memcpy(&r, &b, sizeof r); return r; }
 static inline bits to_bits(real r) { bits b; memcpy(&b, &r, sizeof b); return b; }
+
+/* condition ? a : b without a branch in any form the compiler could split a loop by */
+static inline real pick(int condition, real a, real b) {
+    bits mask = -(bits)condition;
+    return from_bits((to_bits(a) & mask) | (to_bits(b) & ~mask));
+}
+
 static inline real m_abs(real x) { return sizeof(real) == 8 ? R(fabs(x)) : R(fabsf((float)x)); }
 static inline real m_sqrt(real x) { return sizeof(real) == 8 ? R(sqrt(x)) : R(sqrtf((float)x)); }
 static inline real m_floor(real x) { return sizeof(real) == 8 ? R(floor(x)) : R(floorf((float)x)); }
 static inline real m_ceil(real x) { return sizeof(real) == 8 ? R(ceil(x)) : R(ceilf((float)x)); }
 static inline real m_round(real x) { return sizeof(real) == 8 ? R(rint(x)) : R(rintf((float)x)); }
 static inline real m_copysign(real x, real s) { return sizeof(real) == 8 ? R(copysign(x, s)) : R(copysignf((float)x, (float)s)); }
-static inline real m_max(real a, real b) { return (a != a) | (a > b) ? a : b; }
-static inline real m_min(real a, real b) { return (a != a) | (a < b) ? a : b; }
+static inline real m_max(real a, real b) { return pick((a != a) | (a > b), a, b); }
+static inline real m_min(real a, real b) { return pick((a != a) | (a < b), a, b); }
 static inline real m_sign(real x) { return R((x > 0) - (x < 0)); }
 
 /* exp(r) - 1 for |r| <= ln2 / 2, by its series */
@@ -67,8 +74,8 @@ static inline real series(real r) {
 
 /* x = n ln2 + r: gives exp(r) - 1, and 2^(n - 1) in `half` (so that 2^128 is never formed) */
 static inline real reduced(real x, real *half) {
-    real c = x < R(EXP_LOW) ? R(EXP_LOW) : x;
-    c = c > R(EXP_HIGH) ? R(EXP_HIGH) : c;
+    real c = pick(x < R(EXP_LOW), R(EXP_LOW), x);
+    c = pick(c > R(EXP_HIGH), R(EXP_HIGH), c);
     real t = c * R(1.4426950408889634) + R(ROUNDER);
     real n = t - R(ROUNDER);
     *half = from_bits((bits)((uint64_t)(to_bits(t) + (BIAS - 1)) << MANTISSA));
@@ -78,15 +85,15 @@ static inline real reduced(real x, real *half) {
 static inline real m_exp(real x) {
     real half, e = reduced(x, &half);
     real y = (half * e + half) * 2;
-    y = x > R(EXP_HIGH) ? R(INFINITY) : y;
-    return x < R(EXP_LOW) ? R(0) : y;
+    y = pick(x > R(EXP_HIGH), R(INFINITY), y);
+    return pick(x < R(EXP_LOW), R(0), y);
 }
 
 static inline real m_expm1(real x) {
     real half, e = reduced(x, &half);
     real y = (half * e + (half - R(0.5))) * 2;
-    y = x > R(EXP_HIGH) ? R(INFINITY) : y;
-    return x < R(-40) ? R(-1) : y;
+    y = pick(x > R(EXP_HIGH), R(INFINITY), y);
+    return pick(x < R(-40), R(-1), y);
 }
 
 /* log(u) + c / u for a finite normal u > 0; c repairs what rounding 1 + x to u has lost */
@@ -116,9 +123,9 @@ static inline real log_parts(real u, real c) {
 }
 
 static inline real log_edges(real u, real y) {
-    y = u == R(INFINITY) ? u : y;
-    y = u == 0 ? R(-INFINITY) : y;
-    return (u < 0) | (u != u) ? R(NAN) : y;
+    y = pick(u == R(INFINITY), u, y);
+    y = pick(u == 0, R(-INFINITY), y);
+    return pick((u < 0) | (u != u), R(NAN), y);
 }
 
 static inline real m_log(real x) { return log_edges(x, log_parts(x, 0)); }
@@ -126,15 +133,15 @@ static inline real m_log(real x) { return log_edges(x, log_parts(x, 0)); }
 static inline real m_log1p(real x) {
     real u = 1 + x;
     real y = log_parts(u, x - (u - 1));
-    return log_edges(u, x == 0 ? x : y);
+    return log_edges(u, pick(x == 0, x, y));
 }
 
 static inline real m_sigmoid(real x) {
     real e = m_exp(-m_abs(x));
-    return (x >= 0 ? R(1) : e) / (1 + e);
+    return pick(x >= 0, R(1), e) / (1 + e);
 }
 
-static inline real m_softplus(real x) { return (x > 0 ? x : R(0)) + m_log1p(m_exp(-m_abs(x))); }
+static inline real m_softplus(real x) { return m_max(x, 0) + m_log1p(m_exp(-m_abs(x))); }
 static inline real m_logsigmoid(real x) { return -m_softplus(-x); }
 
 static inline real m_tanh(real x) {
@@ -142,15 +149,16 @@ static inline real m_tanh(real x) {
     return m_copysign(t / (t + 2), x);
 }
 
+/* Beyond 20 both are exp(|x|) / 2, taken as a square so that they overflow where they should. */
 static inline real m_sinh(real x) {
-    real t = m_expm1(m_abs(x));
-    real y = t == R(INFINITY) ? t : R(0.5) * (t + t / (t + 1));
+    real a = m_abs(x), t = m_expm1(a), h = m_exp(R(0.5) * a);
+    real y = pick(a > 20, R(0.5) * h * h, R(0.5) * (t + t / (t + 1)));
     return m_copysign(y, x);
 }
 
 static inline real m_cosh(real x) {
-    real e = m_exp(m_abs(x));
-    return R(0.5) * (e + 1 / e);
+    real a = m_abs(x), e = m_exp(a), h = m_exp(R(0.5) * a);
+    return pick(a > 20, R(0.5) * h * h, R(0.5) * (e + 1 / e));
 }
 
 #ifdef REAL64
@@ -159,7 +167,7 @@ static inline real m_erfc(real x) { return erfc(x); }
 #else
 /* erfc(a) for a >= 0.9, as exp(-a^2) times a polynomial in t = 1 / (1 + a / 2) fitted to 5e-10 */
 static inline real erfc_tail(real a) {
-    real c = a > R(10.5) ? R(10.5) : a;
+    real c = pick(a > R(10.5), R(10.5), a);
     real t = 1 / (1 + R(0.5) * c);
     real p = R(-0.06600487595);
     p = p * t + R(0.2057007881);
@@ -193,13 +201,13 @@ static inline real erf_core(real x) {
 
 static inline real m_erf(real x) {
     real a = m_abs(x);
-    real y = a <= 1 ? erf_core(a) : 1 - erfc_tail(a);
-    return x != x ? x : m_copysign(y, x);
+    real y = pick(a <= 1, erf_core(a), 1 - erfc_tail(a));
+    return pick(x != x, x, m_copysign(y, x));
 }
 
 static inline real m_erfc(real x) {
     real a = m_abs(x), tail = erfc_tail(a);
-    real y = a <= 1 ? 1 - erf_core(x) : x > 0 ? tail : 2 - tail;
-    return x != x ? x : y;
+    real y = pick(a <= 1, 1 - erf_core(x), pick(x > 0, tail, 2 - tail));
+    return pick(x != x, x, y);
 }
 #endif

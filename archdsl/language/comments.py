@@ -74,7 +74,7 @@ class Remarks:
             if isinstance(node, (list, tuple)):
                 stack += node
             elif isinstance(node, s.Node):
-                if isinstance(node, s.Body) and self.text.startswith("{", node.span.start):
+                if isinstance(node, s.Body) and not (node.expression and node.expression.span.start == node.span.start):
                     self.bodies.append(node)
                 bare = isinstance(node, (s.If, s.Pipe, s.Choice))  # what stands around their parts are the parts' own parentheses
                 for part, line, leads in _anchors(node):
@@ -85,7 +85,9 @@ class Remarks:
     def _with_parentheses(self, node: s.Node) -> tuple[int, int]:
         start, end, text = node.span.start, node.span.end, self.text
         while True:
-            before, behind = len(text[:start].rstrip()) - 1, _BLANK.match(text, end).end()  # type: ignore[union-attr]
+            before, behind = start - 1, _BLANK.match(text, end).end()  # type: ignore[union-attr]
+            while before >= 0 and text[before].isspace():
+                before -= 1
             if before < 0 or text[before] != "(" or not text.startswith(")", behind):
                 return start, end
             start, end = before, behind + 1

@@ -42,7 +42,7 @@ def contextual(tokens: list[Token], index: int, out: list[Token], previous: str,
         if not start or (kind in _AFTER_LINE_END and after not in ("ASSIGN", "COMMA", "COLON", "LINE")):
             return kind
     if start or ends:
-        if word in _NAMED and after in _WORDS:
+        if word in _NAMED and after in (_WORDS if previous != "LBRACE" else ("NAME",)):  # `{ tap or x }` is an expression
             return _NAMED[word]
         if word in _VALUED and after == _VALUED[word][1]:
             return _VALUED[word][0]

@@ -108,6 +108,11 @@ def flat_width(doc: Doc) -> int:
     return width
 
 
+def flat(doc: Doc) -> str:
+    """A document that need not break, as text of one line."""
+    return layout(doc, width=1_000_000).rstrip("\n")
+
+
 def layout(doc: Doc, width: int = WIDTH) -> str:
     """The text of a document; no line ends in a blank."""
     out: list[str] = []

@@ -9,7 +9,7 @@ from archdsl.language import syntax as s
 from archdsl.language.arch_parser import KEYWORDS
 from archdsl.language.comments import Remarks
 from archdsl.language.edges import begins_with_body, calls_router, ends_in_train, plain_start
-from archdsl.language.pretty import HARD, LINE, SOFT, Doc, Suffix, concat, flat_width, group, indent, join, must_break
+from archdsl.language.pretty import HARD, LINE, SOFT, Doc, Suffix, concat, flat, flat_width, group, indent, join, must_break
 
 # how tightly each kind of expression binds
 IF, PIPE, LABEL, CHOICE, OR, AND, NOT, COMPARE, RANGE, SUM, TERM, UNARY, POWER, POSTFIX, ATOM = range(15)
@@ -104,6 +104,7 @@ class ExpressionPrinter:
     def if_(self, node: s.If) -> Doc:
         parts: list[Doc] = []
         rest: list[Doc] = []
+        tails: list[Doc] = []
         broken = False
         word = ""
         current: s.Expr = node
@@ -112,11 +113,15 @@ class ExpressionPrinter:
             if ends_in_train(current.then):
                 then = self.parentheses(self.expression(current.then))
             broken = broken or self.parted(current.then, current.otherwise)
-            doc = concat(word, "if ", self.expression(current.condition, PIPE), " then ", then, *self.behind(current.then))
+            condition = self.expression(current.condition, PIPE)
+            short = not must_break(condition) and flat_width(condition) <= 50
+            condition = flat(condition) if short else condition
+            doc = concat(word, "if ", condition, " " if short else indent(HARD), "then ", then, *self.behind(current.then))
             (rest if parts else parts).append(doc)
             rest.append(concat(LINE, *self.before(current.otherwise)))
             word, current = "else ", current.otherwise
-        rest.append(concat("else ", self.expression(current)))
+            tails += self.behind(current)
+        rest.append(concat("else ", self.expression(current), *tails))
         return group(*parts, indent(*rest), broken=broken)
 
     # ---- postfix ----
@@ -187,11 +192,11 @@ class ExpressionPrinter:
 
     def pipe(self, node: s.Pipe) -> Doc:
         docs = [self.expression(stage, LABEL) for stage in node.stages]
-        broken = any(self.parted(a, b) for a, b in zip(node.stages, node.stages[1:]))
+        broken = any(self.parted(a, b) for a, b in zip(node.stages, node.stages[1:])) or any(map(self.behind, node.stages))
         last = node.stages[-1].value if isinstance(node.stages[-1], s.Labelled) else node.stages[-1]
         if not broken and isinstance(last, _WITH_BODY) and must_break(docs[-1]) and not any(map(must_break, docs[:-1])):
             if sum(flat_width(d) + 4 for d in docs[:-1]) <= 60:
-                return join(" -> ", docs)
+                return join(" -> ", [*map(flat, docs[:-1]), docs[-1]])
         return self.chain("-> ", node.stages, docs)
 
     def choice(self, node: s.Choice) -> Doc:

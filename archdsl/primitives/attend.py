@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from archdsl.graph.ir import Init, Node, TensorType
 from archdsl.graph.sizes import Size, decide_equal
+from archdsl.primitives.act import Activation
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Slot, Use, elements
 from archdsl.primitives.emitter import Emitter
-from archdsl.primitives.parameters import given_init, given_value, number, option, show, switch, value_node_type, weight
+from archdsl.primitives.parameters import given_init, given_value, known, number, option, show, switch, value_node_type, weight
 from archdsl.primitives.text import call, method
 
 SCORES = ("softmax", "relu", "relu2", "sigmoid", "exp", "none")
@@ -23,11 +25,14 @@ class Attend(Primitive):
     params = (
         Param("causal", "bool", False, "each position sees itself and earlier ones only"),
         Param("window", "size", None, "how many positions are seen: the last ones if causal, else those nearer than this on either side"),
+        Param("chunk", "size", None, "only positions of the same chunk of this size are seen"),
         Param("scale", "number", None, "factor of the scores; 1/sqrt(c) if not said"),
         Param("mask", "value", None, "bool (true may be seen) or numbers added to the scores: [Tq, Tk] or [h, Tq, Tk]"),
         Param("softcap", "number", None, "scores become cap * tanh(score / cap)"),
-        Param("bias", "str", "none", '"alibi": minus slope times distance, one slope per head'),
-        Param("score", "str", "softmax", "how scores become weights: softmax, relu, relu2, sigmoid, exp, none"),
+        Param("bias", "str", None, 'by distance: "alibi" (minus slope times distance), "relative" or "t5" (rows of `table`)'),
+        Param("table", "value", None, "a value [rows, h]: what is added for each distance, or for each of T5's buckets"),
+        Param("reach", "size", 128, "t5: the distance from which on all share the last bucket"),
+        Param("score", "act", "softmax", "how scores become weights: softmax, relu, relu2, sigmoid, exp, none, or an activation"),
         Param("normalise", "str", "none", 'scores other than softmax: "length" divides by the keys seen, "sum" by the sum of the weights'),
         Param("sinks", "any", False, "one learned logit per head that takes weight and gives nothing (true, or how it begins)"),
         Param("dropout", "number", 0.0, "share of the weights dropped in training"),
@@ -49,31 +54,61 @@ class Attend(Primitive):
             use.same(q.axes[i].size, v.axes[i].size, "leading axes of q and v")
         if use.args["causal"]:
             use.same(q.axes[-2].size, k.axes[-2].size, "positions of q and k (causal attention)")
+        heads = q.axes[-3].size if q.rank > 2 else 1
         self._options(use)
+        self._bias(use, heads)
         mask = use.args["mask"]
         if mask is not None:
             self._mask(use, mask, q, k)
         use.attrs["sinks"] = switch(use, "sinks")
         if use.attrs["sinks"]:
-            weight(use, "sinks", (q.axes[-3].size if q.rank > 2 else 1,), given_init(use, "sinks", Init("zeros")))
-        batched = q.batched or k.batched or v.batched or (isinstance(mask, TensorType) and mask.batched)
-        return [TensorType((*q.axes[:-1], v.axes[-1]), q.kind, batched)]
+            weight(use, "sinks", (heads,), given_init(use, "sinks", Init("zeros")))
+        values = [q, k, v, *(use.args[name] for name in ("mask", "table") if isinstance(use.args[name], TensorType))]
+        return [TensorType((*q.axes[:-1], v.axes[-1]), q.kind, any(t.batched for t in values))]
 
     def _options(self, use: Use) -> None:
-        option(use, "bias", ("none", "alibi"))
-        option(use, "score", SCORES)
+        score = use.args["score"]
+        if isinstance(score, str):
+            option(use, "score", SCORES)
+        else:
+            self._score(use, score)
         option(use, "normalise", ("none", "length", "sum"))
         number(use, "softcap", 0, above=True)
         number(use, "dropout", 0, 1, below=True)
-        window, heads = use.args["window"], use.types[0].sizes[-3] if use.types[0].rank > 2 else 1
-        if window is not None and not isinstance(window, int):
-            use.fail("AD0261", "`window` of attend must be a known whole number", f"it is {show(window)}")
-        if use.args["bias"] == "alibi" and not isinstance(heads, int):
-            use.fail("AD0305", "ALiBi has one slope per head: their number must be known", f"it is {heads}")
-        if use.args["score"] == "softmax" and use.args["normalise"] != "none":
+        for name in ("window", "chunk"):
+            if use.args[name] is not None:
+                known(use, name, "The positions kept while decoding depend on it.")
+        if use.args["chunk"] is not None and (use.args["window"] is not None or use.args["mask"] is not None):
+            use.fail("AD0260", "`chunk` of attend stands alone", "with a window or a mask", hint="Leave out the window or the mask.")
+        if use.args["chunk"] is not None and not use.args["causal"]:
+            use.same(use.types[0].axes[-2].size, use.types[1].axes[-2].size, "positions of q and k (chunks)")
+        if score == "softmax" and use.args["normalise"] != "none":
             use.fail("AD0260", "softmax weights sum to one already", "`normalise` has no place here", hint="Leave it out.")
-        if use.args["score"] != "softmax" and use.args["sinks"] is not False:
-            use.fail("AD0260", "sinks belong to softmax attention", f"the score here is {use.args['score']}")
+        if score != "softmax" and use.args["sinks"] is not False:
+            use.fail("AD0260", "sinks belong to softmax attention", "the score here is another")
+
+    def _score(self, use: Use, act: Any) -> None:
+        """An activation in place of softmax; its learned numbers become weights of this instance."""
+        if len(act.inputs) != 1:
+            use.fail("AD0260", f"`{act.name}` cannot weigh scores", f"it takes {len(act.inputs)} values, a score is one")
+        for learned in act.learned:
+            if learned.per_axis:
+                use.fail("AD0260", f"`{act.name}` cannot weigh scores", f"it learns `{learned.name}` per axis")
+            weight(use, learned.name, (), Init("constant", (learned.init,)))
+
+    def _bias(self, use: Use, heads: Size) -> None:
+        bias, table = option(use, "bias", (None, "none", "alibi", "relative", "t5")), use.args["table"]
+        use.attrs["bias"] = bias = None if bias == "none" else bias
+        if bias == "alibi" and not isinstance(heads, int):
+            use.fail("AD0305", "ALiBi has one slope per head: their number must be known", f"it is {heads}")
+        if bias not in ("relative", "t5"):
+            if table is not None:
+                use.fail("AD0260", '`table` of attend goes with bias="relative" or bias="t5"', f"bias is {show(bias)}")
+            return
+        if not isinstance(table, TensorType) or table.rank != 2 or table.batched:
+            what = "none is given" if table is None else f"it is {table}" if isinstance(table, TensorType) else "it is no value"
+            use.fail("AD0262", "this bias needs `table`, a value [rows, heads] that is not batched", what, hint="table=param([32, heads])")
+        use.same(table.axes[-1].size, heads, "columns of the table and heads")
 
     def _mask(self, use: Use, mask: object, q: TensorType, k: TensorType) -> None:
         if not isinstance(mask, TensorType) or mask.kind not in ("bool", "float"):
@@ -92,47 +127,58 @@ class Attend(Primitive):
     def slots(self, node: Node) -> list[Slot]:
         if not node.attrs["causal"]:
             return []
-        window, grows = node.attrs["window"], node.attrs["window"] is None
+        kept = node.attrs["window"] if node.attrs["chunk"] is None else node.attrs["chunk"]
         found = []
         for name, value in zip(("k", "v"), node.inputs[1:3]):
             *lead, time, features = value.type.sizes
-            found.append(Slot(name, (*lead, time if grows else window, features), grows=grows))
+            found.append(Slot(name, (*lead, time if kept is None else kept, features), grows=kept is None))
         return found
 
     def time(self, node: Node, index: int, axis: int) -> str | None:
+        if index > 2:
+            is_mask = node.attrs.get("value_inputs", {}).get("mask") == index
+            return "takes a mask over every key" if is_mask and axis == -1 else None
         if axis == -1:
-            return "sums over the axis" if index < 2 else "takes a mask over every key" if index > 2 else None
+            return "sums over the axis" if index < 2 else None
         if axis == -2 and index in (1, 2) and not node.attrs["causal"]:
             return "attends to every position"
         return None
 
     # ---- emission ----
 
-    def named(self, node: Node, e: Emitter) -> dict[str, str]:
-        """The options that differ from the usual, as keyword arguments."""
+    def named(self, node: Node, args: list[str], e: Emitter) -> dict[str, str]:
+        """The options of `attend_at` that differ from the usual, as keyword arguments."""
         a = node.attrs
-        usual = {"window": None, "scale": None, "softcap": None, "score": "softmax", "normalise": "none"}
+        usual = {"scale": None, "softcap": None, "bias": None, "normalise": "none"}
         named = {name: f'"{a[name]}"' if isinstance(a[name], str) else repr(a[name]) for name, value in usual.items() if a[name] != value}
-        named |= {"alibi": "True"} if a["bias"] == "alibi" else {}
-        return named | ({"sinks": e.weight("sinks")} if a["sinks"] else {})
+        table, mask = given_value(node, args, "table"), given_value(node, args, "mask")
+        named |= {"table": table} if table is not None else {}
+        named |= {"reach": str(a["reach"])} if a["bias"] == "t5" and a["reach"] != 128 else {}
+        named |= {"mask": self.fitted(node, mask)} if mask is not None else {}
+        named |= {"sinks": e.weight("sinks")} if a["sinks"] else {}
+        score = a["score"]
+        if isinstance(score, str):
+            return named | ({"score": f'"{score}"'} if score != "softmax" else {})
+        stand_in = Node("act", node.inputs[:1], {"act": score, "axis": None}, node.outputs, node.origin, node.instance)
+        return named | {"score": f"lambda s: {Activation().emit(stand_in, ['s'], e)}"}
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         q, k, v = (value.type for value in node.inputs[:3])
-        named = {"causal": "True"} if node.attrs["causal"] else {}
-        lengths = e.lengths(k.axes[-2]) if k.axes[-2].ragged is not None and k.batched and not node.attrs["causal"] else None
-        named |= {"lengths": lengths} if lengths is not None else {}
-        mask = given_value(node, args, "mask")
-        if mask is not None:
-            named["mask"] = self.fitted(node, mask)
-        if node.attrs["dropout"]:
-            named["dropout"] = f"{node.attrs['dropout']!r} if {e.training} else 0.0"
-        named |= self.named(node, e)
-        simple = not (named.keys() - {"causal", "scale"})
-        if simple and q.rank == k.rank == v.rank == 3 and q.batched and k.batched and v.batched:
-            grouped = {} if decide_equal(q.axes[-3].size, k.axes[-3].size) else {"enable_gqa": "True"}
-            options = ({"is_causal": "True"} if node.attrs["causal"] else {}) | {n: t for n, t in named.items() if n == "scale"} | grouped
+        a = node.attrs
+        named = self.named(node, args, e)
+        if a["dropout"]:
+            named["dropout"] = f"{a['dropout']!r} if {e.training} else 0.0"
+        ragged = k.axes[-2].ragged is not None and k.batched and not a["causal"]
+        lengths = e.lengths(k.axes[-2]) if ragged else None
+        local = a["window"] is not None or a["chunk"] is not None
+        if not local and lengths is None and named.keys() <= {"scale"} and all(t.rank == 3 and t.batched for t in (q, k, v)):
+            options = ({"is_causal": "True"} if a["causal"] else {}) | named
+            options |= {} if decide_equal(q.axes[-3].size, k.axes[-3].size) else {"enable_gqa": "True"}
             return call("F.scaled_dot_product_attention", *args[:3], **options)
-        return self.with_heads(q, args, lambda texts: call(e.support("attend"), *texts, **named))
+        named = ({"causal": "True"} if a["causal"] else {}) | ({"lengths": lengths} if lengths is not None else {}) | named
+        form = e.support("attend_chunks" if a["chunk"] is not None else "attend_window" if a["window"] is not None else "attend")
+        size = [str(a["chunk"] or a["window"])] if local else []
+        return self.with_heads(q, args, lambda texts: call(form, *texts, *size, **named))
 
     def with_heads(self, q: TensorType, args: list[str], make: Callable[[list[str]], str]) -> str:
         """Adds an axis for a single head around the call where the inputs have none."""
@@ -156,12 +202,12 @@ class Attend(Primitive):
 
     def step(self, node: Node, args: list[str], e: Emitter) -> str:
         q, k = node.inputs[0].type, node.inputs[1].type
-        if not node.attrs["causal"] or not e.over_time(k.axes[-2]):
+        a = node.attrs
+        if not a["causal"] or not e.over_time(k.axes[-2]):
             return self.emit(node, args, e)
-        mask = given_value(node, args, "mask")
-        named = ({"mask": self.fitted(node, mask)} if mask is not None else {}) | self.named(node, e)
-        form = "attend_step_with" if named.keys() - {"scale"} else "attend_step"
-        return self.with_heads(q, args, lambda texts: call(e.support(form), *texts, e.slot, e.clock, **named))
+        named = {name: str(a[name]) for name in ("window", "chunk") if a[name] is not None} | self.named(node, args, e)
+        form = e.support("attend_step_with" if named.keys() - {"scale"} else "attend_step")
+        return self.with_heads(q, args, lambda texts: call(form, *texts, e.slot, e.clock, **named))
 
 
 PRIMITIVES: tuple[Primitive, ...] = (Attend(),)

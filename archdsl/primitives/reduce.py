@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archdsl.graph.ir import Axis, Kind, Node, TensorType, Value
+from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import chosen, reduced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.text import call, method
@@ -81,7 +82,7 @@ class Reduce(Primitive):
             kind = "int"
         return [with_axes(given, reduced(given.axes, axes, use.args["keep"]), kind)]
 
-    def saved(self, node: Node):  # type: ignore[no-untyped-def]
+    def saved(self, node: Node) -> Size:
         return 0 if self.name in ("sum", "mean", "any", "all", "argmax", "argmin") else super().saved(node)
 
     def time(self, node: Node, index: int, axis: int) -> str | None:

@@ -121,10 +121,10 @@ def _part(use: Use, given: TensorType, position: int, size: Size, item: Any) -> 
     for end, text in ((low, start), (high, stop)):
         if text is None:
             continue
-        inside = [decide_compare("<=", 0, end, use.facts), decide_compare("<=", end, size, use.facts)]
-        if False in inside:
+        verdicts = [decide_compare("<=", 0, end, use.facts), decide_compare("<=", end, size, use.facts)]
+        if False in verdicts:
             use.fail("AD0316", f"position {text} is outside an axis of size {size}", where)
-        certain = certain and all(inside)
+        certain = certain and all(verdicts)
     if decide_compare("<", 0, length, use.facts) is False:
         use.fail("AD0316", "this range holds nothing", where, note=f"It would run from {low} to {high}.")
     if length == size:

@@ -33,7 +33,7 @@ def test_initial_weights_follow_the_table() -> None:
         graph("""
 arch Starts(d = 64) {
     in x: [d]
-    scale = param([d] ~ ones)
+    param scale: [d] ~ ones
     return (x * scale) -> linear(256, bias ~ constant(3), weight ~ normal(0.5))
 }
 """)

@@ -36,7 +36,7 @@ def test_usage_counts_and_marks_what_may_not_run_once() -> None:
 
 
 LONG = (
-    "function(self.first_projection(x), self.second_projection(y), another_call(with_many, arguments, that_are, rather_long), key=value_one, more=2)",
+    "function(self.first_projection(x), self.second_projection(y), another_call(with_many, arguments, that_are_long), key=one, more=2)",
     "some_first_operand_of_a_sum(x, y, z) + another_operand_of_the_sum(x, y, z) * a_factor_of_it - the_third_operand_of_the_sum(x, y, z)",
     "self.module(some_argument_name, other_argument_name, third_argument_name).transpose(-3, -2).flatten(-2).unflatten(-1, (3, 64))",
     '{"first.weight": ("uniform", -0.041666666, 0.041666666), "second.weight": ("uniform", -0.041666666, 0.041666666), "third": ("ones",)}',

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
-from helpers import refused
+from helpers import SUPPORT, refused
 from made import Emitter, Made, close, close_with_gradients, decode, decode_ragged, value
 
 from archdsl.graph.ir import Axis
@@ -21,6 +22,10 @@ OPTIONS = {
     "relu": {"score": "relu", "normalise": "length"},
     "sigmoid": {"score": "sigmoid", "window": 3},
     "exp": {"score": "exp", "normalise": "sum"},
+    "chunk": {"chunk": 4},
+    "chunk_one": {"chunk": 1},
+    "long_chunk": {"chunk": 20, "bias": "alibi"},
+    "narrow": {"window": 2, "bias": "alibi", "score": "relu", "normalise": "length"},
     "many": {"window": 5, "bias": "alibi", "softcap": 3.0, "sinks": True},
 }
 
@@ -45,6 +50,8 @@ def attention(q, k, v, node, sinks=None, lengths=None, mask=None):
             seen &= distance >= 0
         if a["window"]:
             seen &= distance.abs() < a["window"]
+        if a["chunk"]:
+            seen &= torch.arange(k.shape[-2]) // a["chunk"] == i // a["chunk"]
         if lengths is not None:
             seen &= torch.arange(k.shape[-2]) < lengths[:, None]
         seen = seen.view(q.shape[0], *[1] * (q.dim() - 3), -1)
@@ -114,7 +121,7 @@ def test_ragged_steps_equal_single_runs(name):
 
 
 def test_leading_axes_behave_like_batch():
-    for name, causal in itertools.product(("plain", "window", "sinks", "alibi"), (True, False)):
+    for name, causal in itertools.product(("plain", "window", "sinks", "alibi", "chunk", "narrow"), (True, False)):
         made, axis = made_for(OPTIONS[name], lead=(2,), causal=causal)
         tensors = inputs(lead=(2,))
         whole = made(*tensors)
@@ -136,7 +143,7 @@ def test_no_head_axis():
     close(decode(made, tensors, (-2, -2, -2), axis, [3] + [1] * 8), whole)
 
 
-@pytest.mark.parametrize("name", ["plain", "window", "alibi", "softcap", "sinks", "relu"])
+@pytest.mark.parametrize("name", ["plain", "window", "alibi", "softcap", "sinks", "relu", "chunk", "narrow"])
 def test_lengths_hide_padded_keys(name):
     made, _ = made_for(OPTIONS[name], ragged=True)
     q, k, v = inputs()
@@ -167,6 +174,65 @@ def test_masks(shape, batched, kind, options):
     given = (given > 0) | torch.eye(T, dtype=torch.bool) if kind == "bool" else given
     full = given.unsqueeze(-3) if len(shape) == 2 else given
     close(made(*tensors, given), attention(*tensors, made.node, mask=full))
+
+
+@pytest.mark.parametrize("bias", ["relative", "t5"])
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [None, 3])
+def test_learned_biases(bias, causal, window):
+    axis = Axis(symbol("T"))
+    q, k, v, table = value(4, axis, 6), value(2, axis, 6), value(2, axis, 5), value(8, 4, batched=False)
+    made = Made("attend", q, k, v, causal=causal, bias=bias, table=table.type, window=window, reach=6, value_inputs={"table": 3})
+    made.node.inputs.append(table)
+    rows = torch.randn(8, 4, dtype=torch.float64)
+    distance = torch.arange(T)[:, None] - torch.arange(T)
+
+    def bucket(d):
+        if bias == "relative":
+            return min(max(d if causal else d + 4, 0), 7)
+        half, first = (8, 0) if causal else (4, 4 if d < 0 else 0)
+        d = max(d, 0) if causal else abs(d)
+        exact = half // 2
+        return first + (d if d < exact else min(half - 1, exact + int(math.log(d / exact) / math.log(6 / exact) * (half - exact))))
+
+    added = torch.stack([torch.stack([rows[bucket(int(d))] for d in line]) for line in distance]).movedim(-1, 0)
+    tensors = inputs()
+    whole = made(*tensors, rows)
+    plain = made.node.attrs["bias"]
+    made.node.attrs["bias"] = None
+    expected = attention(*tensors, made.node, mask=added)
+    made.node.attrs["bias"] = plain
+    close(whole, expected)
+    if causal:
+        close(decode(made, (*tensors, rows), (-2, -2, -2, 0), axis, [4, 1, 1, 5]), whole)
+
+
+def test_t5_buckets_are_those_of_transformers():
+    pytest.importorskip("transformers")
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    from archdsl.primitives.support.attention import t5_buckets
+
+    distance = torch.arange(-300, 300)
+    for causal in (True, False):
+        theirs = T5Attention._relative_position_bucket(-distance, not causal, 32, 128)
+        assert torch.equal(t5_buckets(distance, 32, causal, 128), theirs)
+
+
+def test_long_windows_go_in_blocks():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, h, 53, 6, dtype=torch.float64, requires_grad=True) for h in (4, 2, 2))
+    lengths = torch.tensor([53, 20])
+    for causal, options in itertools.product((True, False), ({}, {"bias": "alibi"}, {"softcap": 2.0}, {"score": "sigmoid"})):
+        ends = None if causal else lengths
+        blocks = SUPPORT["attend_window"](q, k, v, 7, causal, ends, **options)
+        masked = SUPPORT["attend"](q, k, v, causal, 7, ends, **options)
+        for b, n in enumerate([53, 53] if causal else [53, 20]):
+            close(blocks[b, :, :n], masked[b, :, :n])
+        probe = torch.randn_like(masked)
+        probe[1, :, 20:] = 0
+        for a, b in zip(*(torch.autograd.grad((y * probe).sum(), (q, k, v), retain_graph=True) for y in (blocks, masked))):
+            close(a, b, 1e-9)
 
 
 def test_cross_attention_keeps_no_keys():
@@ -257,12 +323,14 @@ def test_time_rules():
     ("args", "code"),
     [
         ({"score": "tanh"}, "AD0260"),
-        ({"bias": "t5"}, "AD0260"),
+        ({"bias": "t6"}, "AD0260"),
         ({"normalise": "sum"}, "AD0260"),
         ({"softcap": 0.0}, "AD0261"),
         ({"dropout": 1.0}, "AD0261"),
         ({"score": "relu", "sinks": True}, "AD0260"),
         ({"mask": 3}, "AD0314"),
+        ({"chunk": 3, "window": 2}, "AD0260"),
+        ({"bias": "relative"}, "AD0262"),
     ],
 )
 def test_refused_options(args, code):

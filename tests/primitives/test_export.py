@@ -16,7 +16,9 @@ CASES = {
     "sinusoidal": lambda x: S["add_sinusoid"](x),
     "attend": lambda x: S["attend"](x, x[:, :2], x[:, :2], causal=True),
     "attend_lengths": lambda x: S["attend"](x, x[:, :2], x[:, :2], lengths=LENGTHS, window=3),
-    "attend_alibi": lambda x: S["attend"](x, x, x, causal=True, alibi=True, softcap=2.0, sinks=torch.zeros(4)),
+    "attend_alibi": lambda x: S["attend"](x, x, x, causal=True, bias="alibi", softcap=2.0, sinks=torch.zeros(4)),
+    "attend_window": lambda x: S["attend_window"](x, x, x, 2, causal=True),
+    "attend_chunks": lambda x: S["attend_chunks"](x, x, x, 4, lengths=LENGTHS),
     "attend_relu": lambda x: S["attend"](x, x, x, causal=True, score="relu", normalise="length"),
     "causal_conv": lambda x: S["causal_conv"](x, torch.ones(8, 1, 4), None, groups=8),
     "causal_conv_full": lambda x: S["causal_conv"](x, torch.ones(6, 8, 4), torch.ones(6), dilation=2),
@@ -46,7 +48,7 @@ def test_exported_with_a_free_length(name):
         torch.testing.assert_close(program.module()(y), CASES[name](y), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["rotary", "attend_alibi", "causal_conv", "group_norm"])
+@pytest.mark.parametrize("name", ["rotary", "attend_alibi", "attend_window", "causal_conv", "group_norm"])
 def test_compiled_in_one_graph(name):
     torch.compiler.reset()
     compiled = torch.compile(Call(name), backend="aot_eager", fullgraph=True, dynamic=True)

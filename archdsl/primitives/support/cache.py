@@ -6,12 +6,12 @@ is at row p % window. Rows that hold padding of a ragged batch lie at positions 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from archdsl.primitives.support.attention import alibi_slopes, allowed_keys, attend_fused, attend_masked
+from archdsl.primitives.support.attention import attend_at, attend_fused, seen
 from archdsl.primitives.support.clock import Clock
 
 
@@ -93,43 +93,42 @@ def attend_step_with(
     slot: dict[str, Tensor],
     clock: Clock,
     window: int | None = None,
-    scale: float | None = None,
-    mask: Tensor | None = None,
-    softcap: float | None = None,
-    alibi: bool = False,
-    sinks: Tensor | None = None,
-    score: str | Callable[[Tensor], Tensor] = "softmax",
-    normalise: str = "none",
+    chunk: int | None = None,
+    **options: Any,
 ) -> Tensor:
-    """Decoding form of causal `attend` with its options; as `attend_step`, with a window the slot keeps no more than that."""
-    if window is None:
+    """Decoding form of causal `attend` with its options; with a window or chunks the slot keeps no more than one of them."""
+    kept = window if chunk is None else chunk
+    if kept is None:
         k, v = keep_all(slot, "k", k, clock), keep_all(slot, "v", v, clock)
     else:
-        k, v = keep_window(slot, "k", k, clock, window), keep_window(slot, "v", v, clock, window)
-    single = isinstance(clock.start, int) and q.shape[-2] == 1  # sees every key at hand
-    if single and score == "softmax" and softcap is None and sinks is None and mask is None and not alibi:
-        return attend_fused(q, k, v, scale, None, False, 0.0)
-    key = ("keys", window, q.dim(), q.shape[-3] if alibi else 0, q.dtype)
+        k, v = keep_window(slot, "k", k, clock, kept), keep_window(slot, "v", v, clock, kept)
+    single = isinstance(clock.start, int) and q.shape[-2] == 1 and chunk is None  # sees every key at hand
+    if single and options.keys() <= {"scale"}:
+        return attend_fused(q, k, v, options.get("scale"), None, False, 0.0)
+    key = ("keys", window, chunk, q.dim())
     if key not in clock.memo:
-        clock.memo[key] = seen_keys(q, k.shape[-2], clock, window, alibi)
-    allowed, bias = clock.memo[key]
-    return attend_masked(q, k, v, scale, None if single else allowed, bias, mask, softcap, score, normalise, sinks, 0.0)
+        clock.memo[key] = seen_keys(q, k.shape[-2], clock, window, chunk)
+    distance, allowed = clock.memo[key]
+    return attend_at(q, k, v, distance, None if single else allowed, True, **options)
 
 
-def seen_keys(q: Tensor, rows: int, clock: Clock, window: int | None, alibi: bool) -> tuple[Tensor | None, Tensor | None]:
-    """What the new queries may see among the kept rows (bool), and ALiBi's bias, both to broadcast over [B, ..., h, new, rows]."""
+def seen_keys(q: Tensor, rows: int, clock: Clock, window: int | None, chunk: int | None) -> tuple[Tensor, Tensor | None]:
+    """The distance of the new queries from the kept rows, and which of them they see: to broadcast over [B, ..., h, new, rows]."""
     lead = [1] * (q.dim() - 3)
 
     def column(places: Tensor) -> Tensor:
         return places.view(-1, *lead, places.shape[1], 1) if places.dim() == 2 else places[:, None]
 
+    kept = window if chunk is None else chunk
     queries = column(clock.positions(q.shape[-2], q.device))
-    if window is None:
+    if kept is None:
         keys = torch.arange(rows, device=q.device)
     else:
-        keys = column(window_positions(clock, q.shape[-2], window, q.device)).transpose(-1, -2)
-    allowed = allowed_keys(queries, keys, True, window)
-    if window is not None and allowed is not None:
+        keys = column(window_positions(clock, q.shape[-2], kept, q.device)).transpose(-1, -2)
+    distance = queries - keys
+    allowed = seen(distance, True, window)
+    if chunk is not None and allowed is not None:
+        allowed = allowed & (queries // chunk == keys // chunk)
+    if kept is not None and allowed is not None:
         allowed = allowed & (keys >= 0)
-    bias = -alibi_slopes(q.shape[-3], q.device).to(q.dtype) * (queries - keys).abs() if alibi else None
-    return allowed, bias
+    return distance, allowed

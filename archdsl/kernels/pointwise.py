@@ -1,0 +1,189 @@
+"""Activations in C: value and gradients in one pass over memory each, from the same formulas that the torch text is written from.
+
+`accelerated` gives an autograd function that takes the kernel where it can (dense float32 or float64 on the CPU, large enough to be worth it,
+learned parameters that are single numbers) and the plain torch function everywhere else: small or strided tensors, other devices and dtypes,
+torch.compile, gradients of gradients.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archdsl.graph.acts import Act
+from archdsl.graph.expressions import call, var
+from archdsl.kernels import native
+from archdsl.kernels.c_text import NotInC, statements
+
+SMALLEST = 4096  # elements below which a call costs more than it saves
+SERIAL = 32_768  # elements below which one thread is quicker
+BLOCK = 4096  # elements summed as one, in fixed order: results do not depend on the number of threads
+
+_DEFINES: dict[torch.dtype, tuple[str, ...]] = {torch.float32: (), torch.float64: ("REAL64",)}
+_MACROS = """
+#define LIBM(name, x) (sizeof(real) == 8 ? R(name(x)) : R(name##f((float)(x))))
+#define LIBM2(name, x, y) (sizeof(real) == 8 ? R(name(x, y)) : R(name##f((float)(x), (float)(y))))
+"""
+
+
+def source(act: Act) -> str:
+    """C text with `forward` and `backward` for an act. Raises NotInC."""
+    inputs = {name: f"x{i}" for i, name in enumerate(act.inputs)}
+    learned = {p.name: f"w{i}" for i, p in enumerate(act.learned)}
+    names = {**inputs, **learned}
+    lines, (value,) = statements([act.forward], names)
+    seed = var("gradient of the output")
+    slopes = [call("mul", seed, act.backward[n]) for n in names]
+    back, grads = statements(slopes, {**names, seed.name: "g"})
+    header = Path(__file__).with_name("vector_math.h").read_text(encoding="utf-8")
+    weights = [f"const real {w} = p[{i}];" for i, w in enumerate(learned.values())]
+    reads = [f"const real {x} = {x}_[i];" for x in inputs.values()]
+    given = ", ".join(f"const real *restrict {x}_" for x in inputs.values())
+    made = ", ".join(f"real *restrict d{x}_" for x in inputs.values())
+    shifted = ", ".join(f"{x}_ + b * {BLOCK}" for x in inputs.values())
+    back_shifted = ", ".join(f"d{x}_ + b * {BLOCK}" for x in inputs.values())
+    stores = [f"d{x}_[i] = {g};" for x, g in zip(inputs.values(), grads)]
+    sums = [f"s{i} += {g};" for i, g in enumerate(grads[len(inputs) :])]
+    reduction = f"#pragma omp simd reduction(+:{', '.join(f's{i}' for i in range(len(sums)))})" if sums else "#pragma omp simd"
+    loop = f"""    int64_t blocks = (n + {BLOCK - 1}) / {BLOCK};
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+    for (int64_t b = 0; b < blocks; b++) {{
+        int64_t m = n - b * {BLOCK} < {BLOCK} ? n - b * {BLOCK} : {BLOCK};"""
+    return f"""{header}{_MACROS}
+static void forward_block({given}, const real *p, real *restrict y_, int64_t m) {{
+    {_join(weights, 4)}
+#pragma omp simd
+    for (int64_t i = 0; i < m; i++) {{
+        {_join([*reads, *lines, f"y_[i] = {value};"], 8)}
+    }}
+}}
+
+void forward({given}, const real *p, real *restrict y_, int64_t n, int threads) {{
+{loop}
+        forward_block({shifted}, p, y_ + b * {BLOCK}, m);
+    }}
+}}
+
+static void backward_block(const real *restrict g_, {given}, const real *p, {made}, double *sums, int64_t m) {{
+    {_join([*weights, *(f"double s{i} = 0;" for i in range(len(sums)))], 4)}
+{reduction}
+    for (int64_t i = 0; i < m; i++) {{
+        {_join(["const real g = g_[i];", *reads, *back, *stores, *sums], 8)}
+    }}
+    {_join([f"sums[{i}] = s{i};" for i in range(len(sums))], 4)}
+}}
+
+void backward(const real *restrict g_, {given}, const real *p, {made}, double *sums, int64_t n, int threads) {{
+{loop}
+        backward_block(g_ + b * {BLOCK}, {shifted}, p, {back_shifted}, sums + b * {len(sums)}, m);
+    }}
+}}
+"""
+
+
+def _join(lines: list[str], indent: int) -> str:
+    return ("\n" + " " * indent).join(lines)
+
+
+class Kernel:
+    """The compiled pair of an act for one dtype."""
+
+    def __init__(self, act: Act, dtype: torch.dtype, library: ctypes.CDLL):
+        self.act, self.dtype = act, dtype
+        self.library = library
+        pointer = ctypes.c_void_p
+        inputs = len(act.inputs)
+        library.forward.argtypes = [pointer] * (inputs + 2) + [ctypes.c_int64, ctypes.c_int]
+        library.backward.argtypes = [pointer] * (2 * inputs + 3) + [ctypes.c_int64, ctypes.c_int]
+        library.forward.restype = library.backward.restype = None
+
+    def forward(self, inputs: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The act of dense tensors of one shape and layout."""
+        result = torch.empty_like(inputs[0])
+        p = self._numbers(learned)
+        self.library.forward(*(x.data_ptr() for x in inputs), p.data_ptr(), result.data_ptr(), result.numel(), _threads(result))
+        return result
+
+    def backward(
+        self, grad: torch.Tensor, inputs: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, ...]:
+        """Gradients of the inputs, then of the learned parameters. `grad` has the inputs' layout."""
+        made = tuple(torch.empty_like(x) for x in inputs)
+        p = self._numbers(learned)
+        n = grad.numel()
+        sums = torch.empty((n + BLOCK - 1) // BLOCK, len(learned), dtype=torch.float64)
+        given = [grad.data_ptr(), *(x.data_ptr() for x in inputs), p.data_ptr(), *(d.data_ptr() for d in made), sums.data_ptr()]
+        self.library.backward(*given, n, _threads(grad))
+        totals = sums.sum(0)
+        return (*made, *(total.to(w.dtype).reshape(w.shape) for total, w in zip(totals, learned)))
+
+    def _numbers(self, learned: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return torch.stack([w.detach().reshape(()).to(self.dtype) for w in learned]) if learned else torch.empty(1, dtype=self.dtype)
+
+
+def _threads(tensor: torch.Tensor) -> int:
+    return torch.get_num_threads() if tensor.numel() >= SERIAL else 1
+
+
+@lru_cache(maxsize=256)
+def kernel(act: Act, dtype: torch.dtype) -> Kernel | None:
+    """The compiled pair for an act; None where there is no compiler, or the act uses what has no C form or learns more than numbers."""
+    if dtype not in _DEFINES or any(p.per_axis for p in act.learned):
+        return None
+    try:
+        library = native.load(source(act), _DEFINES[dtype])
+    except NotInC:
+        return None
+    return Kernel(act, dtype, library) if library is not None else None
+
+
+def accelerated(act: Act, plain: Any) -> Any:
+    """An autograd function like `plain` (the emitted one of the act) that takes the C kernel where it can."""
+    count = len(act.inputs)
+
+    def forward(ctx: Any, *tensors: torch.Tensor) -> torch.Tensor:
+        found = None if torch.compiler.is_compiling() else _eligible(act, tensors)
+        ctx.kernel = found
+        if found is None:
+            result: torch.Tensor = plain.forward(ctx, *tensors)
+            return result
+        ctx.save_for_backward(*tensors)
+        return found.forward(tensors[:count], tensors[count:])
+
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        found: Kernel | None = ctx.kernel
+        if found is None or torch.is_grad_enabled() or grad.dtype is not found.dtype:
+            return plain.backward(ctx, grad)
+        tensors = ctx.saved_tensors
+        if grad.stride() != tensors[0].stride():
+            grad = torch.empty_like(tensors[0]).copy_(grad)
+        made = found.backward(grad, tensors[:count], tensors[count:])
+        return made[0] if len(made) == 1 else made
+
+    body = {"forward": staticmethod(forward), "backward": staticmethod(backward), "__doc__": plain.__doc__}
+    return type(plain.__name__, (torch.autograd.Function,), body)
+
+
+def _eligible(act: Act, tensors: tuple[torch.Tensor, ...]) -> Kernel | None:
+    first = tensors[0]
+    count = len(act.inputs)
+    if first.numel() < SMALLEST or first.dtype not in _DEFINES or os.environ.get("ARCHDSL_KERNELS") == "off":
+        return None
+    for x in tensors[:count]:
+        if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.device.type != "cpu" or x.layout is not torch.strided:
+            return None
+        if x.shape != first.shape or x.stride() != first.stride() or x.dtype is not first.dtype or not _dense(x):
+            return None
+    if any(w.numel() != 1 or w.device.type != "cpu" for w in tensors[count:]):
+        return None
+    return kernel(act, first.dtype)
+
+
+def _dense(x: torch.Tensor) -> bool:
+    """True if the elements lie side by side in some order of the axes."""
+    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))

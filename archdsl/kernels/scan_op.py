@@ -1,0 +1,210 @@
+"""A scan's kernel as torch operators: forward and adjoint, with shapes for meta tensors and FLOPs, found by the hash of their source."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from archdsl.kernels.build import load
+from archdsl.kernels.scan_source import checkpoint_every, source
+from archdsl.recurrence.step import Step
+from archdsl.recurrence.step import Tensor as Part
+
+_PRELUDE = """#include <stdlib.h>
+#include <omp.h>
+#define TEXT(...) #__VA_ARGS__
+#define PRAGMA(...) _Pragma(TEXT(__VA_ARGS__))
+#define THREAD omp_get_thread_num()
+"""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A step with its C source. `key` names it in graphs; `flops` is the work of one step, forward."""
+
+    step: Step
+    code: str
+    key: str
+    every: int
+    flops: int
+
+    @property
+    def inputs(self) -> list[Part]:
+        return self.step.of("input")
+
+    @property
+    def weights(self) -> list[Part]:
+        return self.step.of("constant", "weight")
+
+    @property
+    def states(self) -> list[Part]:
+        return [self.step.tensor(s.before) for s in self.step.states]
+
+    @property
+    def yields(self) -> list[Part]:
+        return [self.step.tensor(name) for name in self.step.yields]
+
+    def library(self, dtype: torch.dtype) -> ctypes.CDLL:
+        """The compiled pair for a dtype. Raises NoCompiler."""
+        math_part = (Path(__file__).parent / "vector_math.h").read_text()
+        return load(("#define REAL64\n" if dtype == torch.float64 else "") + _PRELUDE + math_part + self.code)
+
+
+_known: dict[str, Kernel] = {}
+
+
+def kernel(step: Step) -> Kernel:
+    """The kernel of a step; nothing is compiled before its first run."""
+    code = source(step)
+    key = hashlib.blake2b(code.encode(), digest_size=12).hexdigest()
+    if key not in _known:
+        work = sum(2 * math.prod(s for _, s in (*e.free, *e.sums)) for e in step.equations if e.sums)
+        _known[key] = Kernel(step, code, key, checkpoint_every(step), work)
+    return _known[key]
+
+
+def _pointers(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * max(len(tensors), 1))(*(t.data_ptr() if t is not None else None for t in tensors))
+
+
+def _threads(sequences: int) -> int:
+    return max(1, min(torch.get_num_threads(), sequences))
+
+
+def _lead(k: Kernel, weights: Sequence[Tensor]) -> int:
+    return max((math.prod(w.shape[: w.dim() - len(p.shape)]) for w, p in zip(weights, k.weights) if p.lead), default=1)
+
+
+def _optional(flags: str, tensors: Sequence[Tensor]) -> list[Tensor | None]:
+    """Tensors back in their places: "101" says that the first and the third are given."""
+    rest = iter(tensors)
+    return [next(rest) if f == "1" else None for f in flags]
+
+
+@torch.library.custom_op("archdsl::scan", mutates_args=())
+def scan_op(
+    key: str, inputs: Sequence[Tensor], weights: Sequence[Tensor], given: str, begin: Sequence[Tensor], lengths: Tensor | None, keep: bool
+) -> list[Tensor]:
+    """Runs a scan's steps: inputs [N, T, …], begin [N, …], lengths [N] -> the yields [N, T, …], the final states, the kept states."""
+    k = _known[key]
+    first = inputs[0]
+    n, time = first.shape[:2]
+    out = [first.new_empty((n, time, *p.shape)) for p in k.yields]
+    end = [first.new_empty((n, *p.shape)) for p in k.states]
+    chunks = -(-time // k.every)
+    kept = [first.new_empty((n, chunks, *p.shape) if keep else (0,)) for p in k.states]
+    if n and time:
+        long = ctypes.c_long
+        k.library(first.dtype).forward(
+            long(n), long(time), long(_lead(k, weights)), _threads(n), _pointers(inputs), _pointers(weights), _pointers(_optional(given, begin)),
+            ctypes.c_void_p(lengths.data_ptr() if lengths is not None else None), _pointers(out), _pointers(end),
+            _pointers(kept if keep else [None] * len(kept)),
+        )  # fmt: skip
+    return [*out, *end, *kept]
+
+
+@scan_op.register_fake
+def _(key, inputs, weights, given, begin, lengths, keep):  # type: ignore[no-untyped-def]
+    k = _known[key]
+    first = inputs[0]
+    n, time = first.shape[:2]
+    chunks = (time + k.every - 1) // k.every
+    out = [first.new_empty((n, time, *p.shape)) for p in k.yields]
+    end = [first.new_empty((n, *p.shape)) for p in k.states]
+    return [*out, *end, *(first.new_empty((n, chunks, *p.shape) if keep else (0,)) for p in k.states)]
+
+
+@torch.library.custom_op("archdsl::scan_backward", mutates_args=())
+def scan_backward_op(
+    key: str, inputs: Sequence[Tensor], weights: Sequence[Tensor], lengths: Tensor | None, kept: Sequence[Tensor], flags: str, grads: Sequence[Tensor]
+) -> list[Tensor]:
+    """The adjoint: gradients of yields and final states -> those of the inputs, the weights and the initial states."""
+    k = _known[key]
+    first = inputs[0]
+    n, time = first.shape[:2]
+    lead, threads = _lead(k, weights), _threads(n)
+    din = [torch.empty_like(x) for x in inputs]
+    rows = [(threads, lead if p.lead else 1, *p.shape) for p in k.weights]
+    dweight = [first.new_zeros(shape) for shape in rows]
+    dbegin = [first.new_empty((n, *p.shape)) for p in k.states]
+    given = _optional(flags, grads)
+    count = len(k.yields)
+    if n and time:
+        long = ctypes.c_long
+        k.library(first.dtype).backward(
+            long(n), long(time), long(lead), threads, _pointers(inputs), _pointers(weights),
+            ctypes.c_void_p(lengths.data_ptr() if lengths is not None else None), _pointers(kept), _pointers(given[:count]), _pointers(given[count:]),
+            _pointers(din), _pointers(dweight), _pointers(dbegin),
+        )  # fmt: skip
+    return [*din, *(d.sum(0).reshape(w.shape) for d, w in zip(dweight, weights)), *dbegin]
+
+
+@scan_backward_op.register_fake
+def _(key, inputs, weights, lengths, kept, flags, grads):  # type: ignore[no-untyped-def]
+    k = _known[key]
+    n = inputs[0].shape[0]
+    return [*map(torch.empty_like, inputs), *map(torch.empty_like, weights), *(inputs[0].new_empty((n, *p.shape)) for p in k.states)]
+
+
+def _save(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    key, xs, ws, given, begin, lengths, keep = inputs
+    k = _known[key]
+    kept = output[len(k.yields) + len(k.states) :]
+    ctx.key, ctx.sizes, ctx.given, ctx.keep = key, (len(xs), len(ws), len(kept)), given, keep
+    ctx.ends = len(k.yields) + len(k.states)
+    ctx.save_for_backward(*xs, *ws, *kept, lengths)
+    ctx.set_materialize_grads(False)
+
+
+def _adjoint(ctx, grads):  # type: ignore[no-untyped-def]
+    if not ctx.keep:
+        raise RuntimeError("this scan was run without keeping its states; run it with gradients enabled to differentiate it")
+    a, b, c = ctx.sizes
+    *saved, lengths = ctx.saved_tensors
+    xs, ws, kept = saved[:a], saved[a : a + b], saved[a + b : a + b + c]
+    arriving = list(grads[: ctx.ends])
+    flags = "".join("0" if g is None else "1" for g in arriving)
+    found = scan_backward_op(ctx.key, xs, ws, lengths, kept, flags, [g.contiguous() for g in arriving if g is not None])
+    dx, dw, dbegin = found[:a], found[a : a + b], found[a + b :]
+    return None, dx, dw, None, [d for d, f in zip(dbegin, ctx.given) if f == "1"], None, None
+
+
+scan_op.register_autograd(_adjoint, setup_context=_save)
+
+
+@functools.cache
+def _register_flops() -> None:
+    from torch.utils.flop_counter import register_flop_formula
+
+    @register_flop_formula(torch.ops.archdsl.scan)
+    def forward_flops(key, inputs, *args, out_shape=None, **kwargs):  # type: ignore[no-untyped-def]
+        return inputs[0][0] * inputs[0][1] * _known[key].flops
+
+    @register_flop_formula(torch.ops.archdsl.scan_backward)
+    def backward_flops(key, inputs, *args, out_shape=None, **kwargs):  # type: ignore[no-untyped-def]
+        return 3 * inputs[0][0] * inputs[0][1] * _known[key].flops
+
+
+_register_flops()
+
+
+def run(
+    k: Kernel, inputs: Sequence[Tensor], weights: Sequence[Tensor], begin: Sequence[Tensor | None] = (), lengths: Tensor | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Yields and final states of a scan on [N, T, …] inputs; differentiable in inputs, weights and initial states."""
+    begin = list(begin) or [None] * len(k.states)
+    flags = "".join("0" if b is None else "1" for b in begin)
+    given = [b.contiguous() for b in begin if b is not None]
+    everything = [*inputs, *weights, *given]
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in everything)
+    found = scan_op(k.key, [x.contiguous() for x in inputs], [w.contiguous() for w in weights], flags, given, lengths, keep)
+    a, b = len(k.yields), len(k.states)
+    return list(found[:a]), list(found[a : a + b])
