@@ -23,4 +23,4 @@ run archdsl generate smollm2 --weights smollm2-135m --chat "What is the capital 
 say "A model of one's own: attention and a recurrence, written as one step. It learns to recall what it has read."
 run archdsl new "$out/hybrid" --kind hybrid --force
 run archdsl check "$out/hybrid.arch"
-run archdsl train "$out/hybrid.arch" --task mqar --option vocab=64 --option pairs=4 --seq 32 --lr 3e-3 --steps 1000 --max-seconds 60
+run archdsl train "$out/hybrid.arch" --task mqar --option vocab=64 --option pairs=4 --seq 32 --lr 3e-3 --steps 1000 --threads 1 --max-seconds 60

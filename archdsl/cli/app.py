@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from archdsl.cli.failure import INTERRUPTED, PIPE_CLOSED, report_bug, report_failure
+from archdsl.cli.failure import INTERRUPTED, PIPE_CLOSED, ask_json, report_bug, report_failure
 from archdsl.diagnostics import ArchError
 
 # command -> module of archdsl.cli and the name in it, in the order of `archdsl --help`
@@ -61,6 +61,7 @@ class App(click.Group):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **options: Any) -> Any:
         """Runs a command. Always ends in SystemExit with one of the exit codes that archdsl.cli names."""
         options["standalone_mode"] = False
+        ask_json(False)
         try:
             result = super().main(args, prog_name, **options)
             code = result if isinstance(result, int) else 0

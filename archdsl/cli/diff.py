@@ -7,7 +7,7 @@ import sys
 import click
 
 from archdsl.cli.failure import coloured, echo_json
-from archdsl.cli.options import json_option, load_spec
+from archdsl.cli.options import json_option, load_spec, size_option, sizes_of
 
 
 @click.command()
@@ -15,10 +15,13 @@ from archdsl.cli.options import json_option, load_spec
 @click.argument("b", metavar="B")
 @click.option("--set-a", multiple=True, metavar="NAME=VALUE", help="Set a parameter of A.")
 @click.option("--set-b", multiple=True, metavar="NAME=VALUE", help="Set a parameter of B.")
+@size_option
 @click.option("--exit-code", "use_exit_code", is_flag=True, help="Exit with 1 if they differ.")
 @json_option
-def diff(a: str, b: str, set_a: tuple[str, ...], set_b: tuple[str, ...], use_exit_code: bool, as_json: bool) -> int:
-    """Compare two architectures: parts, shapes, parameters and costs. Layout, comments and local names do not count.
+def diff(a: str, b: str, set_a: tuple[str, ...], set_b: tuple[str, ...], sizes: tuple[str, ...], use_exit_code: bool, as_json: bool) -> int:
+    """Compare two architectures: parameters, parts, wiring, costs, and which weights would not load.
+
+    What computes the same is the same: layout, comments and local names do not count.
 
     \b
     Examples:
@@ -28,7 +31,7 @@ def diff(a: str, b: str, set_a: tuple[str, ...], set_b: tuple[str, ...], use_exi
     """
     from archdsl.graph.diff import diff as compare
 
-    found = compare(load_spec(a, set_a).graph, load_spec(b, set_b).graph)
+    found = compare(load_spec(a, set_a), load_spec(b, set_b), sizes_of(sizes))
     if as_json:
         echo_json({"ok": True, "same": not found, **found.to_json()})
     else:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archdsl.cli.failure import fail
-from archdsl.cli.models import device_option, dtype_option, make, max_params_option, seed_option, tokenizer_for, weights_path
+from archdsl.cli.models import (
+    device_option,
+    dtype_option,
+    make,
+    max_params_option,
+    seed_option,
+    threads_option,
+    tokenizer_for,
+    weights_path,
+)
 from archdsl.cli.options import load_spec, spec_options
 from archdsl.cli.runs import newest, trained_with
 
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
 @device_option
 @dtype_option
 @seed_option
+@threads_option
 @max_params_option
 def generate(
     file: str,
@@ -57,6 +67,7 @@ def generate(
     device: str,
     dtype: str,
     seed: int,
+    threads: int | None,
     max_params: float,
 ) -> None:
     """Continue PROMPT with a model. The text goes to standard output, the speed to standard error.
@@ -80,7 +91,7 @@ def generate(
     spec = load_spec(file, settings, arch, root)
     tokenizer = tokenizer_for(path, tokenizer_path)
     tokens = _encode(tokenizer, text, chat, system)
-    model = make(spec, device=device, dtype=dtype, seed=seed, max_params=max_params, weights=str(path))
+    model = make(spec, device=device, dtype=dtype, seed=seed, threads=threads, max_params=max_params, weights=str(path))
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": repetition_penalty, "seed": seed}
     _print(model, tokenizer, tokens, stream, max_new=max_new, **options)
 
@@ -113,18 +124,26 @@ def _encode(tokenizer: Tokenizer, text: str, chat: bool, system: str | None) -> 
 
 
 def _print(model: Any, tokenizer: Tokenizer, tokens: list[int], stream: bool, **options: Any) -> None:
-    from archdsl.runtime.generation import stream_text
+    from archdsl.runtime import Detokenizer
+    from archdsl.runtime import generate as run
 
-    start, first, count, pieces = time.perf_counter(), 0.0, 0, []
-    for piece in stream_text(model, tokenizer, tokens, **options):
-        first = first or time.perf_counter() - start
-        count += 1
+    detokenizer, pieces, times = Detokenizer(tokenizer), [], [time.perf_counter()]
+    for token in run(model, tokens, stop=tokenizer.eos, **options):
+        times.append(time.perf_counter())
+        pieces.append(detokenizer.push(token))
         if stream:
-            click.echo(piece, nl=False)
+            click.echo(pieces[-1], nl=False)
             sys.stdout.flush()
-        else:
-            pieces.append(piece)
-    click.echo("".join(pieces))
-    seconds = time.perf_counter() - start
-    made = len(tokens)
-    click.echo(f"[{made} tokens read; first text after {first:.2f} s; {count} pieces in {seconds:.2f} s]", err=True)
+    pieces.append(detokenizer.flush())
+    click.echo(pieces[-1] if stream else "".join(pieces))
+    click.echo(f"[{_speed(len(tokens), times)}]", err=True)
+
+
+def _speed(read: int, times: list[float]) -> str:
+    """How long it took: `times` are the start, then when each token came."""
+    said = f"{read} tokens read"
+    if len(times) > 1:
+        said += f", first token after {times[1] - times[0]:.2f} s, {len(times) - 1} generated"
+    if len(times) > 2:
+        said += f" at {(len(times) - 2) / max(times[-1] - times[1], 1e-9):.1f} tokens/s"
+    return said

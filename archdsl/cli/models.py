@@ -30,6 +30,13 @@ max_params_option = click.option(
 )
 seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random.")
 
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processor threads (by default torch's choice; 1 is often fastest for small models).",
+)
+
 
 def check_device(name: str) -> None:
     """Raises AD0907 for a device that torch does not know or this machine lacks."""
@@ -49,7 +56,15 @@ def too_large(spec: Spec, max_params: float) -> bool:
 
 
 def make(
-    spec: Spec, *, device: str, dtype: str, seed: int, max_params: float, weights: str | None = None, strict: bool = True
+    spec: Spec,
+    *,
+    device: str,
+    dtype: str,
+    seed: int,
+    max_params: float,
+    weights: str | None = None,
+    strict: bool = True,
+    threads: int | None = None,
 ) -> nn.Module:
     """The module, with weights if they are given. Raises AD0907, AD0908, and what loading raises (AD08xx)."""
     if too_large(spec, max_params):
@@ -60,6 +75,10 @@ def make(
             hint="Raise --max-params if the machine has the memory, or make the model smaller with --set.",
         )
     check_device(device)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     model: nn.Module = spec.build(device=device, dtype=dtype, seed=seed, weights=weights_path(weights), strict=strict)
     return model
 

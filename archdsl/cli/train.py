@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archdsl.cli.failure import echo_json, fail
-from archdsl.cli.models import device_option, make, max_params_option, seed_option
+from archdsl.cli.models import device_option, make, max_params_option, seed_option, threads_option
 from archdsl.cli.options import json_option, load_spec, pairs, spec_options
 from archdsl.cli.runs import keep
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @spec_options
 @device_option
 @seed_option
+@threads_option
 @max_params_option
 @json_option
 def train(
@@ -51,6 +52,7 @@ def train(
     root: str | None,
     device: str,
     seed: int,
+    threads: int | None,
     max_params: float,
     as_json: bool,
     **run: Any,
@@ -69,7 +71,7 @@ def train(
     settings = _with_vocab(file, settings, arch, root, task.vocab)
     spec = load_spec(file, settings, arch, root)
     check_task(spec, task)
-    model = make(spec, device=device, dtype="float32", seed=seed, max_params=max_params)
+    model = make(spec, device=device, dtype="float32", seed=seed, threads=threads, max_params=max_params)
     if not as_json:
         click.echo(f"{spec.name}: {spec.parameters:,} parameters; task {task.name}, {task.vocab} tokens; {run['steps']} steps")
 

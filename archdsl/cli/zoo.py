@@ -47,12 +47,13 @@ def list_(word: str | None, as_json: bool) -> None:
     elif coloured(sys.stdout) and found:
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, pad_edge=False)
         table.add_column("name", no_wrap=True, style="bold")
         table.add_column("what it is")
         for name, title in found:
-            table.add_row(name, title)
+            table.add_row(name, Text(title))
         Console().print(table)
     else:
         width = max((len(name) for name, _ in found), default=0)

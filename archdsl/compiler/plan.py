@@ -251,8 +251,9 @@ class Plan:
         """The step method that runs a region in a flow; None where its whole form serves."""
         return self.method(flow) if flow is not None and self.of(region, flow).stateful else None
 
-    def whole_needs(self, region: Region) -> Needs:
-        return self.of(region, None)
+    def own_lengths(self, node: Node, flow: Flow | None) -> set[str]:
+        """The lengths a structural node itself uses, beside what it hands on."""
+        return self._structural(node, flow).lengths
 
     def pointwise(self, flow: Flow) -> bool:
         """Whether every position of a region's results depends on that position alone, and on no size of the decoded axis."""

@@ -55,7 +55,7 @@ class _Decoding:
         used = {id(v) for n in self.moving for v in reads(n)} | {id(v) for v in self.region.outputs}
         self.edge = [v for v in [*self.fixed, *(v for n in self.kept for v in n.outputs)] if id(v) in used]
         self.own = self._own_lengths()
-        self.others = sorted(owner.plan.of(self.region, flow).lengths - {self.own})
+        self.others = sorted(self._lengths_of(self.moving, flow) - {self.own})
         self.prepared = bool(self.edge or self.others)
 
     def _own_lengths(self) -> str | None:
@@ -87,7 +87,7 @@ class _Decoding:
         state = "state"
         method.line(f'{state}: dict = {{"clock": Clock()}}')
         if self.prepared:
-            needed = sorted(self._prepare_lengths() | set(self.others))
+            needed = sorted(self._needed())
             args = [*fixed, *(self.owner.plan.keyword(r) for r in needed)]
             method.assign(f'{state}["fixed"]', f"self.prepare({', '.join(args)})")
         args = [*decoded, state, *([keyword] if keyword else []), "last_only=last_only"]
@@ -95,22 +95,28 @@ class _Decoding:
         doc = "Reads prompts: the outputs (with `last_only` those of each sequence's last position) and the state for `step`."
         return self.owner.finish(method, "prefill", declared, self._result("dict"), doc)
 
-    def _prepare_lengths(self) -> set[str]:
+    def _needed(self) -> set[str]:
+        """The lengths that `prepare` takes: those its nodes use, and those it hands through to every step."""
+        return (self._lengths_of(self.kept, None) - {self.own}) | set(self.others)
+
+    def _lengths_of(self, nodes: list[Node], flow: Flow | None) -> set[str]:
+        """Names of the lengths that nodes use, in step form (a flow) or in whole form."""
+        plan = self.owner.plan
         found: set[str] = set()
-        for node in self.kept:
-            if node.op in CALLS:
-                for region, _ in self.owner.plan.runs(node, None):
-                    found |= self.owner.plan.of(region, None).lengths
-            else:
-                found |= probe(node, None).lengths
-        return found - {self.own}
+        for node in nodes:
+            if node.op not in CALLS:
+                found |= probe(node, flow).lengths
+                continue
+            found |= plan.own_lengths(node, flow)
+            for region, inner in plan.runs(node, flow):
+                found |= plan.of(region, inner if plan.form(region, inner) else None).lengths
+        return found
 
     def prepare(self) -> str:
         """What stays the same over all steps: the encoder, keys of its output."""
         if not self.prepared:
             return ""
-        needed = self._prepare_lengths() | set(self.others)
-        method = Method(self.owner, None, Needs(lengths=needed))
+        method = Method(self.owner, None, Needs(lengths=self._needed()))
         names = method.parameters(self.fixed)
         declared = ["self", *names, *method.extras()]
         nodes = [n for n in self.nodes if not moving(self.flow, n)]

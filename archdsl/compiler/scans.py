@@ -207,7 +207,6 @@ def write_scan(method: Method, node: Node) -> None:
     count = len(region.all_inputs)
     axis = scan_time(node)
     stepping = method.flow is not None and axis.identity in method.flow.time
-    names = {s.name: s.name for s in region.states}
     path = method.instance(instance, node)
     borrowed = [method.instance(i, node) for i in handed(node)]
     lengths = None if stepping else method.lengths(axis)
@@ -218,7 +217,7 @@ def write_scan(method: Method, node: Node) -> None:
         parts = [*args[:count], *borrowed]
         if stepping:
             parts += [slot, "clock"]
-        parts += [f"{_state_name(region, s)}={args[i]}" for s, i in initial.items() if s in names]
+        parts += [f"{_state_name(region, s)}={_started(node, region, s, args[i])}" for s, i in initial.items()]
         if lengths is not None:
             parts.append(f"lengths={lengths}")
         needs = method.owner.plan.of(region, None)
@@ -235,6 +234,15 @@ def write_scan(method: Method, node: Node) -> None:
     if not final:
         targets.append("*_")
     method.assign(", ".join(targets), call)
+
+
+def _started(node: Node, region: Region, state: str, arg: str) -> str:
+    """A given initial state; one without the lead axes gets them after its batch axis."""
+    given = node.inputs[node.attrs["initial"][state]].type
+    body = next(s.before.type.rank for s in region.states if s.name == state)
+    lead = max((o.type.rank - i.type.rank - 1 for o, i in zip(node.inputs, region.inputs)), default=0)
+    missing = lead + body - given.rank
+    return text.substitute(f"start_[:, {', '.join(['None'] * missing)}]", {"start_": arg}) if given.batched and missing > 0 else arg
 
 
 def _state_name(region: Region, name: str) -> str:

@@ -1,38 +1,65 @@
 """Activations in C: value and gradients in one pass over memory each, from the same formulas that the torch text is written from.
 
-`accelerated` gives an autograd function that takes the kernel where it can (dense float32 or float64 on the CPU, large enough to be worth it,
-learned parameters that are single numbers) and the plain torch function everywhere else: small or strided tensors, other devices and dtypes,
-torch.compile, gradients of gradients.
+`accelerated` gives an autograd function that takes the kernel where it can (dense float32 or float64 on the CPU, large enough to be worth
+it, learned parameters that are single numbers) and the plain torch function everywhere else: small or strided tensors, other devices and
+dtypes, torch.compile, gradients of gradients.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
-from functools import lru_cache
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from archdsl.graph.acts import Act
-from archdsl.graph.expressions import call, var
-from archdsl.kernels import native
-from archdsl.kernels.c_text import NotInC, statements
+from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, call, order, var
+from archdsl.kernels.build import NoCompiler, load
+from archdsl.kernels.c_text import NoC, constant, function
+
+log = logging.getLogger("archdsl.kernels")
 
 SMALLEST = 4096  # elements below which a call costs more than it saves
 SERIAL = 32_768  # elements below which one thread is quicker
 BLOCK = 4096  # elements summed as one, in fixed order: results do not depend on the number of threads
 
-_DEFINES: dict[torch.dtype, tuple[str, ...]] = {torch.float32: (), torch.float64: ("REAL64",)}
-_MACROS = """
-#define LIBM(name, x) (sizeof(real) == 8 ? R(name(x)) : R(name##f((float)(x))))
-#define LIBM2(name, x, y) (sizeof(real) == 8 ? R(name(x, y)) : R(name##f((float)(x), (float)(y))))
-"""
+_HEADS: dict[torch.dtype, str] = {torch.float32: "", torch.float64: "#define REAL64 1\n"}
+
+
+def statements(roots: Sequence[Expr], names: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Declarations of every intermediate value, and the C text of each root. Names in C are numbers: no text of a spec gets there."""
+    texts: dict[Expr, str] = {}
+    lines: list[str] = []
+    for node in order(*roots):
+        if isinstance(node, Const):
+            texts[node] = constant(node.value)
+        elif isinstance(node, Var):
+            texts[node] = names[node.name]
+        elif isinstance(node, Custom):
+            texts[node] = texts[node.value]
+        elif isinstance(node, Apply):
+            name = f"t{len(lines)}"
+            lines.append(f"const {'int' if node.is_bool else 'real'} {name} = {_apply(node, [texts[a] for a in node.args])};")
+            texts[node] = name
+    return lines, [f"R({texts[r]})" if r.is_bool else texts[r] for r in roots]
+
+
+def _apply(node: Apply, args: list[str]) -> str:
+    """One function; choices without a branch and whole powers as products, so that the loop becomes vector code."""
+    last = node.args[-1]
+    if node.function == "where":
+        return f"pick({', '.join(args)})"
+    if node.function == "pow" and isinstance(last, Const) and last.value in range(3, 9):
+        return " * ".join([args[0]] * range(9)[last.value])  # type: ignore[index]
+    return function(node.function, args)
 
 
 def source(act: Act) -> str:
-    """C text with `forward` and `backward` for an act. Raises NotInC."""
+    """C text with `forward` and `backward` for an act. Raises NoC."""
     inputs = {name: f"x{i}" for i, name in enumerate(act.inputs)}
     learned = {p.name: f"w{i}" for i, p in enumerate(act.learned)}
     names = {**inputs, **learned}
@@ -54,7 +81,7 @@ def source(act: Act) -> str:
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int64_t b = 0; b < blocks; b++) {{
         int64_t m = n - b * {BLOCK} < {BLOCK} ? n - b * {BLOCK} : {BLOCK};"""
-    return f"""{header}{_MACROS}
+    return f"""{header}
 static void forward_block({given}, const real *p, real *restrict y_, int64_t m) {{
     {_join(weights, 4)}
 #pragma omp simd
@@ -109,9 +136,7 @@ class Kernel:
         self.library.forward(*(x.data_ptr() for x in inputs), p.data_ptr(), result.data_ptr(), result.numel(), _threads(result))
         return result
 
-    def backward(
-        self, grad: torch.Tensor, inputs: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, ...]:
+    def backward(self, grad: torch.Tensor, inputs: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         """Gradients of the inputs, then of the learned parameters. `grad` has the inputs' layout."""
         made = tuple(torch.empty_like(x) for x in inputs)
         p = self._numbers(learned)
@@ -133,13 +158,20 @@ def _threads(tensor: torch.Tensor) -> int:
 @lru_cache(maxsize=256)
 def kernel(act: Act, dtype: torch.dtype) -> Kernel | None:
     """The compiled pair for an act; None where there is no compiler, or the act uses what has no C form or learns more than numbers."""
-    if dtype not in _DEFINES or any(p.per_axis for p in act.learned):
+    if dtype not in _HEADS or any(p.per_axis for p in act.learned):
         return None
     try:
-        library = native.load(source(act), _DEFINES[dtype])
-    except NotInC:
+        return Kernel(act, dtype, load(_HEADS[dtype] + source(act)))
+    except NoC:
         return None
-    return Kernel(act, dtype, library) if library is not None else None
+    except NoCompiler as problem:
+        _tell(str(problem))
+        return None
+
+
+@cache
+def _tell(problem: str) -> None:
+    log.warning("activations run in plain torch: %s", problem)
 
 
 def accelerated(act: Act, plain: Any) -> Any:
@@ -172,7 +204,7 @@ def accelerated(act: Act, plain: Any) -> Any:
 def _eligible(act: Act, tensors: tuple[torch.Tensor, ...]) -> Kernel | None:
     first = tensors[0]
     count = len(act.inputs)
-    if first.numel() < SMALLEST or first.dtype not in _DEFINES or os.environ.get("ARCHDSL_KERNELS") == "off":
+    if first.numel() < SMALLEST or first.dtype not in _HEADS:
         return None
     for x in tensors[:count]:
         if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.device.type != "cpu" or x.layout is not torch.strided:

@@ -76,7 +76,7 @@ class Remarks:
             elif isinstance(node, s.Node):
                 if isinstance(node, s.Body) and not (node.expression and node.expression.span.start == node.span.start):
                     self.bodies.append(node)
-                bare = isinstance(node, (s.If, s.Pipe, s.Choice))  # what stands around their parts are the parts' own parentheses
+                bare = isinstance(node, (s.If, s.Pipe, s.Choice, s.Body))  # what stands around their parts are the parts' own parentheses
                 for part, line, leads in _anchors(node):
                     start, end = self._with_parentheses(part) if bare else (part.span.start, part.span.end)
                     self.anchors.append(_Anchor(part, start, end, line, leads))

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from archdsl.cli.app import app
-from archdsl.cli.failure import ask_json
 
 ROOT = Path(__file__).parents[2]
 GOOD = "arch Good(d = 8) {\n    in x: [T, d]\n    return x -> linear(d)\n}\n"
@@ -27,7 +26,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     (tmp_path / "bad.arch").write_text(BAD)
 
     def call(*args: str, input: str | bytes | None = None) -> Result:
-        ask_json(False)
         return CliRunner().invoke(app, [str(a) for a in args], input=input, prog_name="archdsl")
 
     return call

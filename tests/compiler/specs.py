@@ -135,6 +135,38 @@ arch Hybrid(d = 16, heads = 2, vocab = 11) {
     return h -> linear(vocab)
 }
 """,
+    "summary": GRU
+    + """
+arch Summary(d = 4, n = 3, heads = 2) {
+    in src: [S, d] lengths
+    in tgt: [T, d] lengths
+    _, last = gru(n, final=true)(src)
+    y = tgt -> linear(heads * n) -> rearrange("t (h c) -> h t c", h=heads)
+    z = gru(n, h=last)(y) -> rearrange("h t c -> t (h c)")
+    return z -> linear(d)
+}
+""",
+    "acts": """
+act swish(x; beta = 1.0) = x * sigmoid(beta * x)
+act prelu(x; a: [axis] = 0.25) = if x > 0 then x else a * x
+act helu(alpha = 0.05)(x) = max(x, 0)         backward if x > -alpha then 1 else 0
+scan lif(beta = 0.9, threshold = 1.0) {
+    in x: [d]
+    state u: [d] = 0
+    charged = beta * u + x
+    spike = helu(charged - threshold)
+    u' = charged - threshold * spike
+    yield spike
+}
+block Act(d) {
+    in x: [T, d]
+    return x -> helu(alpha=0.1) -> linear(d) -> swish
+}
+arch Acts(d = 8) {
+    in x: [T, d]
+    return x -> swish -> linear(d) -> prelu(axis=1) -> helu -> Act(d) -> lif
+}
+""",
     "sides": """
 block Moved(d) {
     in x: [T, d]
@@ -158,7 +190,7 @@ arch Reversible(d = 16, heads = 2, keep = 1) {
 """,
 }
 
-DECODABLE = ("decoder", "loops", "routes", "scans", "cells", "translator", "hybrid", "sides", "reversible")
+DECODABLE = tuple(SPECS)
 
 
 def graph(name: str, **overrides: Any) -> Graph:

@@ -37,11 +37,11 @@ def test_chunks_and_single_steps_equal_the_whole(name: str) -> None:
     assert (torch.cat(outs, 1) - whole).abs().max() < CLOSE
 
 
-RAGGED = ("decoder", "loops", "routes", "scans", "cells", "translator", "hybrid")
+RAGGED = ("decoder", "loops", "routes", "scans", "cells", "translator", "hybrid", "summary")
 
 
 def keywords(name: str) -> dict[str, Tensor]:
-    if name == "translator":
+    if name in ("translator", "summary"):
         return {"src_lengths": torch.tensor([5, 12]), "tgt_lengths": torch.tensor([4, 12])}
     return {"lengths": torch.tensor([4, 12])}
 

@@ -22,24 +22,25 @@ ROOT = Path(__file__).parents[2]
 RUN = """
 import importlib.util, sys, torch
 assert importlib.util.find_spec("archdsl") is None
-namespace = {}
-exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"), namespace)
-model = namespace["create"](dtype=torch.float64, seed=7).eval()
-given = torch.load(sys.argv[2], weights_only=True)
-torch.save(model(**given), sys.argv[3])
+for folder in sys.argv[1:]:
+    namespace = {}
+    exec(compile(open(folder + "/model.py").read(), folder, "exec"), namespace)
+    model = namespace["create"](dtype=torch.float64, seed=7).eval()
+    torch.save(model(**torch.load(folder + "/in.pt", weights_only=True)), folder + "/out.pt")
 """
 
 
 def test_the_file_runs_with_torch_alone(tmp_path: Path) -> None:
-    for name in ("decoder", "scans", "routes"):
-        of = graph(name)
-        given = inputs(of)
-        (tmp_path / "model.py").write_text(emit(of), encoding="utf-8")
-        torch.save(given, tmp_path / "in.pt")
-        arguments = [str(tmp_path / n) for n in ("model.py", "in.pt", "out.pt")]
-        subprocess.run([sys.executable, "-I", "-c", RUN, *arguments], check=True, cwd=tmp_path, timeout=120)
-        there = torch.load(tmp_path / "out.pt", weights_only=True)
-        assert torch.equal(there, build(of, dtype=torch.float64, seed=7).eval()(**given))
+    graphs = {name: graph(name) for name in ("decoder", "scans", "routes")}
+    for name, of in graphs.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.py").write_text(emit(of), encoding="utf-8")
+        torch.save(inputs(of), tmp_path / name / "in.pt")
+    folders = [str(tmp_path / name) for name in graphs]
+    subprocess.run([sys.executable, "-I", "-c", RUN, *folders], check=True, cwd=tmp_path, timeout=120)
+    for name, of in graphs.items():
+        there = torch.load(tmp_path / name / "out.pt", weights_only=True)
+        assert torch.equal(there, build(of, dtype=torch.float64, seed=7).eval()(**inputs(of)))
 
 
 def test_the_text_is_the_same_in_every_process() -> None:

@@ -121,7 +121,8 @@ def test_batchnorm_counts_no_padding(layout, axis):
         made.module.reset_running_stats()
         result = made(x, lengths=lengths)
         result = result if layout == "ct" else result.mT
-        mean, var = (real.mean(-1), real.var(-1, correction=0)) if training else torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, 4)
+        running = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, 4)
+        mean, var = (real.mean(-1), real.var(-1, correction=0)) if training else running
         for b, n in enumerate(lengths.tolist()):
             close(result[b, :, :n], (t[b, :, :n] - mean[:, None]) / torch.sqrt(var + 1e-5)[:, None])
         if training:

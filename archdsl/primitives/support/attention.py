@@ -16,17 +16,17 @@ from torch import Tensor
 
 def attend_fused(q: Tensor, k: Tensor, v: Tensor, scale: float | None, mask: Tensor | None, causal: bool, dropout: float) -> Tensor:
     """torch's fused softmax attention, on tensors of any number of leading axes."""
-    grouped = bool(q.shape[-3] != k.shape[-3])
+    grouped = {} if q.shape[-3] == k.shape[-3] else {"enable_gqa": True}
     lead = q.dim() - 3
     if lead == 1:
-        return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale=scale, enable_gqa=grouped)
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale=scale, **grouped)
     shape = q.shape[:-3]
     if lead == 0:
         q, k, v = q[None], k[None], v[None]
     else:
         mask = mask if mask is None or mask.dim() <= 2 else mask.expand(*shape, *mask.shape[-3:]).flatten(0, lead - 1)
         q, k, v = q.flatten(0, lead - 1), k.flatten(0, lead - 1), v.flatten(0, lead - 1)
-    out = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale=scale, enable_gqa=grouped)
+    out = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, scale=scale, **grouped)
     return out.reshape(*shape, *out.shape[1:])
 
 
@@ -54,7 +54,7 @@ def t5_buckets(distance: Tensor, buckets: int, causal: bool, reach: int) -> Tens
 def distance_bias(distance: Tensor, bias: str, table: Tensor | None, reach: int, heads: int, causal: bool, dtype: torch.dtype) -> Tensor:
     """What is added to scores at each distance query - key, [Tq, Tk] or [B, ..., 1, Tq, Tk]: the same with `heads` as third last axis.
 
-    "alibi": minus slope times distance. "relative", "t5": a row of a table [rows, heads], for the distance (cut off at the ends) or its bucket.
+    "alibi": minus slope times distance. "relative", "t5": a row of a table [rows, heads], for the distance (cut at the ends) or its bucket.
     """
     if bias == "alibi" or table is None:
         return -alibi_slopes(heads, distance.device).to(dtype) * distance.abs()
