@@ -116,16 +116,9 @@ def tokenizer_for(weights: Path, given: str | None) -> Tokenizer:
 
 def size(spec: Spec, dtype: str) -> str:
     """The weights' size in memory, for people."""
-    return human_bytes((spec.parameters + spec.buffers) * BYTES[dtype])
+    from archdsl.graph.views.figures import size_in_bytes
 
-
-def human_bytes(count: float) -> str:
-    """1536 -> `1.5 kB`; decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"
+    return size_in_bytes((spec.parameters + spec.buffers) * BYTES[dtype])
 
 
 def quiet_figures(model: Any) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _write_kept(method: Method, nodes: list[Node], after: list[Node]) -> None:
         target = name if name.isidentifier() else method.temporary("kept")
         method.source[id(value)] = target
         targets.append(target)
-    method.line(f'{", ".join(targets)}{"," if len(targets) == 1 else ""} = state["fixed"]')
+    method.line(f'{text.targets(targets)} = state["fixed"]')
 
 
 def write_node(method: Method, node: Node) -> None:

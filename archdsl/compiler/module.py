@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from archdsl.compiler import text
 from archdsl.compiler.body import write_body
 from archdsl.compiler.flow import Flow
+from archdsl.compiler.kernels import converted, step_lines
 from archdsl.compiler.library import index
 from archdsl.compiler.members import empty, init_literal, member, plain, safe, taken
 from archdsl.compiler.method import Method
@@ -27,10 +28,13 @@ class ModuleWriter:
     def __init__(self, file: FileWriter, region: Region):
         self.file, self.region = file, region
         self.plan: Plan = file.plan
+        self.kernel = converted(region)
 
     def text(self) -> str:
         """Source of the class, with OWN for its name."""
         parts = [f"class {OWN}(nn.Module):\n", f'    """{self._doc()}"""\n', *self._init_table()]
+        if self.kernel is not None:
+            parts += step_lines(self.kernel)
         for method in ["".join(self._constructor()), *self._methods()]:
             parts += ["\n", method] if method else []
         return "".join(parts)
@@ -58,11 +62,14 @@ class ModuleWriter:
         return ["\n", "    init = {\n", *(f'        "{name}": {value},\n' for name, value in entries), "    }\n"]
 
     def _constructor(self) -> list[str]:
-        if not (self.region.instances or self.region.aux or self.region.taps):
+        if not (self.region.instances or self.region.aux or self.region.taps or self.kernel):
             return []
         lines = ["    def __init__(self) -> None:\n", "        super().__init__()\n"]
         for instance in self.region.instances.values():
             lines.append(self._member(instance))
+        if self.kernel is not None:
+            self.file.support.add("scan_kernel")
+            lines.append("        self.kernel = scan_kernel(self.step_text)\n")
         if self.region.aux:
             lines.append("        self.aux: dict[str, Tensor] = {}\n")
         if self.region.taps:

@@ -162,7 +162,7 @@ class _Decoding:
     def _unpack(self, method: Method) -> None:
         targets = [method.fresh(v) for v in self.edge] + [self.owner.plan.keyword(r) for r in self.others]
         if targets:
-            method.line(f'{", ".join(targets)}{"," if len(targets) == 1 else ""} = state["fixed"]')
+            method.line(f'{text.targets(targets)} = state["fixed"]')
 
     def _write_moving(self, method: Method) -> None:
         """The moving nodes; before the tail that works on each position alone, `last_only` keeps the last positions."""

@@ -1,6 +1,6 @@
 """Writing scans: the step as written (`cell`), a whole form over time, and the decoding form that keeps the states.
 
-`scan_forward` is the one place that decides how a scan runs over a sequence; the plain form here is a loop over time.
+`scan_forward` is the one place that decides how a scan runs over a sequence: by a kernel where there is one, else by a loop over time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from archdsl.compiler import text
 from archdsl.compiler.body import write_nodes
+from archdsl.compiler.kernels import write_branch
 from archdsl.compiler.members import member, plain
 from archdsl.compiler.method import Method
 from archdsl.compiler.names import RESERVED, Scope, attribute
@@ -49,7 +50,7 @@ def _cell_method(owner: ModuleWriter) -> str:
     return owner.finish(method, "cell", declared, returned(ends), "One step: the yields, then the new states that are not among them.")
 
 
-class _Whole:
+class Whole:
     """The names that the forms over time share."""
 
     def __init__(self, owner: ModuleWriter, node: Node):
@@ -86,11 +87,13 @@ def scan_forward(owner: ModuleWriter, node: Node) -> str:
 
     Inputs are [batch, lead…, time, body…]. States of sequences that have ended stay as they are.
     """
-    form = _Whole(owner, node)
+    form = Whole(owner, node)
     method, region = form.method, form.region
     lead = method.temporary("lead")
     method.assign(lead, form.lead())
     _write_starts(form, lead)
+    if owner.kernel is not None:
+        write_branch(form, owner.kernel)
     yields = [method.temporary("yields" if len(region.outputs) == 1 else f"yields_{i + 1}") for i in range(len(region.outputs))]
     for name in yields:
         method.assign(name, "[]")
@@ -101,7 +104,7 @@ def scan_forward(owner: ModuleWriter, node: Node) -> str:
     return owner.finish(method, "forward", declared, form.result, "Whole sequences: the yields, then the final states.")
 
 
-def _write_starts(form: _Whole, lead: str) -> None:
+def _write_starts(form: Whole, lead: str) -> None:
     """`if S is None: S = …` for each state."""
     method = form.method
     for state, name in zip(form.region.states, form.states):
@@ -116,7 +119,7 @@ def _write_starts(form: _Whole, lead: str) -> None:
         method.indent -= 1
 
 
-def _start(form: _Whole, state: ScanState, lead: str) -> str:
+def _start(form: Whole, state: ScanState, lead: str) -> str:
     """Source of a state's first value, [batch, lead…, body…]."""
     method, type_ = form.method, state.before.type
     shape = f"({', '.join([f'*{lead}', *(method.size(s) for s in type_.sizes)])},)"
@@ -142,11 +145,11 @@ def _start(form: _Whole, state: ScanState, lead: str) -> str:
     return f"{like}.new_full({shape}, {plain(value)}{dtype})"
 
 
-def _is_float(form: _Whole) -> bool:
+def _is_float(form: Whole) -> bool:
     return any(v.type.kind in ("float", "complex") for v in form.region.inputs)
 
 
-def _write_loop(form: _Whole, yields: list[str]) -> None:
+def _write_loop(form: Whole, yields: list[str]) -> None:
     """The loop over time."""
     method, region = form.method, form.region
     now, parts, given = [], [], []
@@ -180,7 +183,7 @@ def _write_loop(form: _Whole, yields: list[str]) -> None:
 
 def _step_method(owner: ModuleWriter, node: Node) -> str:
     """Decoding: the whole form over the new positions, from the kept states."""
-    form = _Whole(owner, node)
+    form = Whole(owner, node)
     method, region = form.method, form.region
     method.owner.file.support.add("Clock")
     values = [method.source[id(v)] for v in region.all_inputs] + [method.modules[id(b)] for b in region.borrowed]
@@ -246,7 +249,7 @@ def _started(node: Node, region: Region, state: str, arg: str) -> str:
 
 
 def _state_name(region: Region, name: str) -> str:
-    """The keyword of an initial state: as `_Whole` names it."""
+    """The keyword of an initial state: as `Whole` names it."""
     scope = Scope(RESERVED | {"lengths"})
     for value in region.all_inputs:
         scope.claim(value.name or "x")

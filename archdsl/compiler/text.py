@@ -42,6 +42,11 @@ def tuple_of(items: list[str]) -> str:
     return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
+def targets(names: list[str]) -> str:
+    """The left side of an unpacking."""
+    return tuple_of(names) if len(names) == 1 else ", ".join(names)
+
+
 def usage(text: str) -> tuple[dict[str, int], set[str]]:
     """How often each name occurs in an expression, and which ones stand where they may run never or more than once."""
     counter = _Counter()
@@ -105,8 +110,8 @@ def _wrap(expression: str, indent: int, used: int, width: int, tail: str = "") -
         return [expression + tail]
     tree = ast.parse(expression, mode="eval").body
     if isinstance(tree, ast.Call):
-        inner = _breakable(tree, width - used)
-        return _wrap_call(inner, indent, width, source(tree)[len(source(inner)) :] + tail)
+        call = _breakable(tree, width - used)
+        return _wrap_call(call, indent, width, source(tree)[len(source(call)) :] + tail)
     if isinstance(tree, ast.List | ast.Tuple | ast.Dict):
         return _wrap_display(tree, indent, width, tail)
     if isinstance(tree, ast.BinOp):

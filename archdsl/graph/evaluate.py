@@ -182,6 +182,8 @@ def _unary(body: Body, node: ast.Unary) -> Any:
         if not isinstance(operand, bool):
             body.fail("AD0210", f"`not` needs true or false, not {describe(operand)}", node.span)
         return not operand
+    if operand == CONSTANTS["inf"]:
+        return -CONSTANTS["inf"]
     return _static(body, node, lambda: statics.binary("-", 0, operand, body.session.facts))
 
 

@@ -133,7 +133,7 @@ class ExpressionBuilder:
     def tilde(self, children: Children, start: int, end: int) -> s.Argument:
         left, _, init = children
         span = Span(self.source, start, end)
-        if isinstance(left, s.Name) and not left.primed:
+        if isinstance(left, s.Name) and not left.primed and left.span.start == start:  # `(e) ~ ones` is a shape, `e ~ ones` an argument e
             return s.Argument(span, left.id, init, tilde=True)
         return s.Argument(span, None, s.Tilde(span, left, init))
 

@@ -83,7 +83,9 @@ class _Layout:
                 self.semicolon(token, loose, previous)
                 continue
             fresh = token.newline and loose and previous not in _UNFINISHED
-            if kind == "NAME":
+            if previous == "DOT" and token.text.isidentifier():
+                kind = "NAME"
+            elif kind == "NAME":
                 kind = contextual(tokens, index, out, previous, fresh or previous in ("SEP", "LBRACE", "DOC"), previous in ENDS)
             forgotten = token.newline and not loose and self.unclosed(token, kind, index, previous)
             if forgotten or (kind == "LBRACE" and level.header and self.unclosed_header(token, previous)):

@@ -197,6 +197,8 @@ class Printer(ExpressionPrinter):
 
     def doc(self, text: str) -> Doc:
         rows = text.split("\n")
+        if len(rows) > 1 and all(row.startswith(" ") for row in rows[1:] if row):
+            rows.insert(0, "")  # the first line counts for the margin only if it stands on a line of its own
         last = [HARD, '"""'] if len(rows) > 1 else ['"""' if not text.endswith('"') else ' """']
         return concat('"""', rows[0], *(part for row in rows[1:] for part in (HARD, row)), *last)
 

@@ -7,8 +7,10 @@ from types import ModuleType
 from archdsl.primitives import (
     act,
     attend,
+    causal_conv,
     combine,
     conv,
+    deconv,
     dropout,
     einsum,
     embedding,
@@ -35,8 +37,10 @@ from archdsl.primitives.base import Primitive
 MODULES: tuple[ModuleType, ...] = (
     act,
     attend,
+    causal_conv,
     combine,
     conv,
+    deconv,
     dropout,
     einsum,
     embedding,

@@ -127,6 +127,8 @@ class BatchNorm(Primitive):
         Param("axis", "int", 0, "the channels' axis"),
         EPS,
         Param("momentum", "number", 0.1, "share of the new statistics in the running ones"),
+        Param("scale", "any", True, "true, or how the scale begins (scale ~ zeros); false together with bias=false"),
+        Param("bias", "any", True, "true, or how the bias begins; false together with scale=false"),
     )
     doc = "Batch normalisation; padding of ragged batches counts for no statistics."
     source = "Ioffe & Szegedy, Batch normalization, 2015"
@@ -135,8 +137,10 @@ class BatchNorm(Primitive):
         x, axis = start(use)
         number(use, "momentum", 0, 1)
         size = x.axes[axis].size
-        weight(use, "weight", (size,), ONES)
-        weight(use, "bias", (size,), ZEROS)
+        scale, bias = declare(use, "scale", size, ONES, "weight"), declare(use, "bias", size, ZEROS, "bias")
+        if scale != bias:
+            use.fail("AD0260", "batchnorm has both scale and bias, or neither", "only one of them here", hint="Write scale ~ ones, bias ~ zeros.")
+        use.attrs["affine"] = scale
         weight(use, "running_mean", (size,), ZEROS, trainable=False)
         weight(use, "running_var", (size,), ONES, trainable=False)
         weight(use, "num_batches_tracked", (), ZEROS, "int", trainable=False)
@@ -148,6 +152,7 @@ class BatchNorm(Primitive):
     def module(self, node: Node) -> str | None:
         x, axis = node.inputs[0].type, node.attrs["axis"]
         named = {name: repr(float(node.attrs[name])) for name, usual in (("eps", 1e-5), ("momentum", 0.1)) if node.attrs[name] != usual}
+        named |= {} if node.attrs["affine"] else {"affine": "False"}
         return call(f"nn.BatchNorm{min(max(x.rank - 1, 1), 3)}d", str(x.axes[axis].size), **named)
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:

@@ -13,12 +13,19 @@ from archdsl.primitives.parameters import given_init, given_value, known, number
 from archdsl.primitives.text import call, method
 
 BASE = Param("base", "number", 10_000, "wavelengths grow up to 2 pi times this")
+LAYOUT = Param("interleaved", "bool", True, "sines and cosines in turn; if false all sines come first")
 OFFSET = Param("offset", "int", 0, "the first position's number")
 
 
 def at(e: Emitter, axis: Axis, stepping: bool) -> dict[str, str]:
     """The clock as a keyword argument, where the positions of a decoding step are asked for."""
     return {"clock": e.clock} if stepping and e.over_time(axis) else {}
+
+
+def waves(node: Node) -> dict[str, str]:
+    """The options of a sinusoidal code that differ from the usual."""
+    named = {"base": repr(float(node.attrs["base"]))} if node.attrs["base"] != 10_000 else {}
+    return named | ({} if node.attrs["interleaved"] else {"interleaved": "False"})
 
 
 class Rotary(Primitive):
@@ -29,7 +36,7 @@ class Rotary(Primitive):
         BASE,
         Param("dim", "size", None, "how many leading features are turned; all if not said"),
         Param("interleaved", "bool", False, "pairs are neighbours (GPT-J) and not halves (Llama, NeoX)"),
-        Param("scaling", "str", None, 'context extension: "linear", "ntk", "llama3" or "yarn"'),
+        Param("scaling", "str", None, 'context extension: "linear", "ntk", "llama3" or "yarn"; "closed": speeds down to 1 / base'),
         Param("factor", "number", 1.0, "scaling: how much longer the context becomes"),
         Param("low", "number", 1.0, "llama3: turns below which a speed is fully scaled; yarn: beta_slow"),
         Param("high", "number", None, "llama3: turns above which a speed is kept (4); yarn: beta_fast (32)"),
@@ -50,7 +57,7 @@ class Rotary(Primitive):
             use.fail("AD0261", "rotary cannot turn more features than there are", f"dim is {size}, the last axis is {features}")
         number(use, "base", 0, above=True)
         number(use, "factor", 0, above=True)
-        option(use, "scaling", (None, "linear", "ntk", "llama3", "yarn"))
+        option(use, "scaling", (None, "linear", "ntk", "llama3", "yarn", "closed"))
         use.attrs["turned"] = None if use.args["dim"] is None else size
         use.attrs["scaling"] = self._scaling(use)
         given = use.args["positions"]
@@ -65,8 +72,10 @@ class Rotary(Primitive):
     def _scaling(self, use: Use) -> tuple[Any, ...] | None:
         a = use.args
         kind, factor, low, high = a["scaling"], float(a["factor"]), float(a["low"]), a["high"]
-        if kind in (None, "linear", "ntk"):
-            return None if kind is None else (kind, factor)
+        if kind in (None, "closed"):
+            return None if kind is None else (kind,)
+        if kind in ("linear", "ntk"):
+            return (kind, factor)
         original = known(use, "original", "The speeds are scaled relative to it.")
         high = float((4.0 if kind == "llama3" else 32.0) if high is None else high)
         if high <= low:
@@ -136,7 +145,7 @@ class Sinusoidal(Primitive):
     """x [.., T, d] + fixed sines and cosines of the position."""
 
     name = "sinusoidal"
-    params = (BASE, OFFSET)
+    params = (BASE, OFFSET, LAYOUT)
     doc = "Adds the fixed sinusoidal encoding of each position."
     source = "Vaswani et al., Attention is all you need, 2017"
 
@@ -150,7 +159,7 @@ class Sinusoidal(Primitive):
 
     def coded(self, node: Node, args: list[str], e: Emitter, stepping: bool) -> str:
         named = at(e, node.inputs[0].type.axes[-2], stepping)
-        named |= {"base": repr(float(node.attrs["base"]))} if node.attrs["base"] != 10_000 else {}
+        named |= waves(node)
         named |= {"offset": str(node.attrs["offset"])} if node.attrs["offset"] else {}
         return call(e.support("add_sinusoid"), args[0], **named)
 
@@ -166,7 +175,7 @@ class Signal(Primitive):
 
     name = "signal"
     inputs = ("index",)
-    params = (Param("d", "size", doc="size of the encoding"), BASE)
+    params = (Param("d", "size", doc="size of the encoding"), BASE, LAYOUT)
     doc = "Sines and cosines of a number at geometrically spaced speeds."
     source = "Vaswani et al., Attention is all you need, 2017"
 
@@ -176,7 +185,7 @@ class Signal(Primitive):
         return [TensorType((*index.axes, Axis(use.args["d"])), "float", index.batched)]
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
-        named = {"base": repr(float(node.attrs["base"]))} if node.attrs["base"] != 10_000 else {}
+        named = waves(node)
         return call(e.support("sinusoid"), args[0], e.size(node.attrs["d"]), *(f"{n}={t}" for n, t in named.items()), e.placement("float"))
 
 

@@ -73,7 +73,9 @@ class _Converter:
             states.append((state, name))
         constant = {id(v) for v in region.inputs if not v.type.batched} | {id(inner) for _, inner in region.captures}
         for value in parts.entries:
-            role = "constant" if id(value) in constant else "input"
+            if id(value) in constant and value.type.batched:
+                raise NotElementary("the step uses a value from outside the scan")
+            role = "input" if value.type.batched else "constant"
             name = self.declare(value.name or "x", _sizes(value), role)
             self.inputs[name] = value
             self.known[id(value)] = self.whole(name)
@@ -275,7 +277,7 @@ def _dot(c: _Converter, node: Node) -> Definition:
 
 def _linear(c: _Converter, node: Node) -> Definition:
     instance = node.instance
-    if instance is None or len(node.inputs) != 1:
+    if instance is None or len(node.inputs) != 1 or instance.owner is not c.region:
         raise NotElementary("a linear map with a computed weight", node.origin.span)
     x = c.held(c.known[id(node.inputs[0])], "t")
     rank = len(x.shape)

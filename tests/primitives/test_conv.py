@@ -143,6 +143,44 @@ def test_causal_conv_with_leading_axes_and_state():
     close(decode(made, [x], [0], Axis(3), [1], out=0), whole)  # another axis is decoded: whole over this one
 
 
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("bias", ["own", "none", "value"])
+@pytest.mark.parametrize("lead", [(), (2,)])
+def test_kernels_that_are_values(batched, bias, lead):
+    x, w, b = value(*lead, 4, 7, 6), value(6, 2, 2, 3, batched=batched), value(6, batched=batched)
+    args = {"own": {}, "none": {"bias": False}, "value": {"bias": b.type}}[bias]
+    given = [w, b] if bias == "value" else [w]
+    named = {name: i + 1 for i, name in enumerate(("weight", "bias")[: len(given)])}
+    made = Made("conv2d", x, out=6, groups=2, stride=2, mode="circular", weight=w.type, value_inputs=named, **args)
+    made.node.inputs += given
+    front = (3,) if batched else ()
+    tensors = [torch.randn(*s, dtype=torch.float64) for s in ((3, *lead, 4, 7, 6), (*front, 6, 2, 2, 3), (*front, 6))][: len(given) + 1]
+
+    def reference(x, w, *more):
+        rows = []
+        for i in range(3):
+            own = made.module.bias if bias == "own" else (more[0][i] if batched else more[0]) if more else None
+            part = x[i] if lead else x[i : i + 1]
+            y = F.conv2d(F.pad(part, (1, 1, 0, 1), mode="circular"), w[i] if batched else w, own, 2, 0, 1, 2)
+            rows.append(y if lead else y[0])
+        return torch.stack(rows)
+
+    result = close_with_gradients(made, reference, tensors)
+    assert made.node.outputs[0].type.sizes == tuple(result.shape[1:])
+
+
+def test_one_kernel_for_several_dilations():
+    axis = Axis(symbol("T"))
+    w = value(6, 1, 3, batched=False)
+    x, given = torch.randn(3, 11, 6, dtype=torch.float64), torch.randn(6, 1, 3, dtype=torch.float64)
+    for dilation in (1, 4):
+        made = Made("causal_conv", value(axis, 6), groups=6, dilation=dilation, weight=w.type, bias=False, value_inputs={"weight": 1})
+        made.node.inputs.append(w)
+        whole = made(x, given)
+        close(whole, sum_of_taps(x.mT, given, None, 1, dilation, (2 * dilation, 0), 6).mT)
+        close(decode(made, [x, given], [-2, 0], axis, [5, 1, 1, 4]), whole)
+
+
 def test_flops_equal_those_torch_counts():
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -190,6 +228,9 @@ def test_time_rules():
         ("conv1d", ("c", 9), {"out": 5}, "AD0305"),
         ("causal_conv", (9, 4), {"k": 3, "groups": 3}, "AD0302"),
         ("causal_conv", (9, 4), {"k": 3, "bias": 1.5}, "AD0260"),
+        ("causal_conv", (9, 4), {"weight": value(4, 4, 3).type}, "AD0260"),
+        ("conv1d", (4, 9), {"out": 5, "weight": value(5, 3, 3).type}, "AD0301"),
+        ("conv1d", (4, 9), {"out": 5, "weight": value(5, 4).type}, "AD0303"),
     ],
 )
 def test_refused(name, sizes, args, code):

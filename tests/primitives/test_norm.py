@@ -108,6 +108,19 @@ def test_batchnorm(sizes, axis, training):
         assert made.module.num_batches_tracked == 1
 
 
+def test_batchnorm_without_scale_and_begun_otherwise():
+    bare = Made("batchnorm", value(4, 5), scale=False, bias=False)
+    assert bare.text == "nn.BatchNorm1d(4, affine=False)"
+    assert not bare.parameters()
+    x = f64(3, 4, 5)
+    close(bare(x).mean((0, 2)), torch.zeros(4, dtype=torch.float64), 1e16)
+    time = Axis(symbol("T"), ragged="x")
+    ragged = Made("batchnorm", value(4, time), scale=False, bias=False)
+    close(ragged(x, lengths=torch.tensor([5, 5, 5])), bare(x))
+    assert not Made("batchnorm", value(4, 5), scale=Init("zeros")).module.weight.any()
+    assert refused("batchnorm", value(4, 5), scale=False).code == "AD0260"
+
+
 @pytest.mark.parametrize(("layout", "axis"), [("ct", 0), ("tc", -1)])
 def test_batchnorm_counts_no_padding(layout, axis):
     time = Axis(symbol("T"), ragged="x")

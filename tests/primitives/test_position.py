@@ -164,6 +164,20 @@ def test_sinusoidal():
     assert sinusoid(torch.arange(3), 7).shape == (3, 7)
 
 
+def test_sines_first_and_closed_speeds():
+    code = sinusoid(torch.arange(4), 8, dtype=torch.float64)
+    first = sinusoid(torch.arange(4), 8, interleaved=False, dtype=torch.float64)
+    close(first, torch.cat((code[:, 0::2], code[:, 1::2]), -1))
+    axis = Axis(symbol("T"))
+    made = Made("sinusoidal", value(axis, 8), interleaved=False)
+    x = torch.randn(2, 4, 8, dtype=torch.float64)
+    close(made(x), x + first)
+    close(decode(made, [x], [-2], axis, [3, 1]), x + first)
+    speeds = rotary_frequencies(8, 1e4, ("closed",), torch.device("cpu"))
+    torch.testing.assert_close(speeds, torch.tensor([1.0, 1e4 ** (-1 / 3), 1e4 ** (-2 / 3), 1e-4]))
+    assert Made("rotary", value(axis, 8), scaling="closed")(x).shape == x.shape
+
+
 def test_clock():
     clock = Clock()
     clock.begin(4)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Row:
-    """One part. Figures are of one use of it; `times` says how many rounds a folded row stands for.
+    """One part. The figures of a repeat are of all its `times` rounds, those of the rows below it of one.
 
     parameters: trainable, 0 where an earlier row has the same instance (`shared`). flops, state: numbers or sizes with symbols; state in
     bytes at float32, per sequence.
@@ -45,6 +45,7 @@ class Row:
     state: Any
     times: int = 1
     shared: bool = False
+    passes: int = 1  # how often a loop applies what is below
     rows: list[Row] = field(default_factory=list)
 
 
@@ -81,7 +82,7 @@ class _Rows:
         flops, state = self.costs.node_flops(node), node_state(node)
         if instance is None and isinstance(flops, int) and flops == 0 and isinstance(state, int) and state == 0:
             return None
-        shared = within or (instance is not None and (id(instance) in seen or instance.owner is not region))
+        shared = instance is not None and (within or id(instance) in seen or instance.owner is not region)
         parameters = self.costs.instance_parameters(instance) if instance is not None and not shared else 0
         if instance is not None:
             seen.add(id(instance))
@@ -93,6 +94,8 @@ class _Rows:
 
     def _below(self, row: Row, node: Node, instance: Instance, depth: int) -> None:
         if instance.rounds is None:
+            if node.op == "loop":
+                row.passes = node.attrs["count"]
             if instance.region is not None:
                 row.rows = self.of(instance.region, row.path + ".", depth - 1, row.shared)
             if len(row.rows) == 1 and node.op == "call" and depth > 1 and instance.region is not None:
@@ -142,6 +145,8 @@ def what(node: Node) -> str:
         return f"route, {router['kind']} {k}{node.attrs['experts']} experts"
     if node.op == "skip":
         return f"skip, capacity {node.attrs['capacity']:g}"
+    if node.borrowed and node.op in PRIMITIVES:
+        return f"{words(node)}, weights of {', '.join(i.name for i in node.borrowed)}"
     return words(node)
 
 
@@ -154,7 +159,7 @@ def summary(thing: Spec | Graph, depth: int | None = None, sizes: Mapping[str, i
     tree = rows(graph, depth)
     total = cost.Costs()
     parameters, flops, state = total.parameters(graph.root), total.flops(graph.root), cost.state_bytes(graph.root)
-    chosen = chosen_sizes([flops, state, *(f for r in _walk(tree) for f in (r.flops, r.state))], sizes)
+    chosen = chosen_sizes([flops, state, *(f for r in _walk(tree) for f in (r.flops, r.state))], sizes, graph.facts)
     lines = [("", "what", "output", "parameters", "FLOPs", "state")]
     for i, row in enumerate(tree):
         _lines(row, "", i + 1 == len(tree), chosen, lines, top=True)

@@ -23,6 +23,41 @@ def over_lead_axes(module: nn.Module, x: Tensor, axes: int) -> Tensor:
     return out.reshape(*lead, *out.shape[1:])
 
 
+def conv_by_value(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ends: tuple[int, ...],
+    stride: int | tuple[int, ...] = 1,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+    batched: bool = False,
+    mode: str = "constant",
+) -> Tensor:
+    """Convolution of x [..., c, *space] with a kernel that is a value, [out, c / groups, *k], or [B, out, …] if batched (one per sample).
+
+    ends: padding before and after each axis, the last axis first, as F.pad takes it. bias [out] or [B, out].
+    """
+    axes = len(ends) // 2 + 1
+    conv = (F.conv1d, F.conv2d, F.conv3d)[axes - 2]
+    if batched:
+        x = x.expand(len(weight), *x.shape[1:])
+    lead = x.shape[:-axes]
+    flat = F.pad(x.reshape(-1, *x.shape[-axes:]), ends, mode)
+    if not batched:
+        out = conv(flat, weight, None, stride, 0, dilation, groups)
+    else:  # the samples' channels side by side, each a group of its own
+        samples = len(weight)
+        wide = flat.unflatten(0, (samples, -1)).transpose(0, 1).flatten(1, 2)
+        out = conv(wide, weight.flatten(0, 1), None, stride, 0, dilation, groups * samples)
+        out = out.unflatten(1, (samples, -1)).transpose(0, 1).flatten(0, 1)
+    out = out.reshape(*lead, *out.shape[1:])
+    if bias is None:
+        return out
+    own = (len(bias), *[1] * (len(lead) - 1)) if bias.dim() == 2 else ()
+    return out + bias.view(*own, bias.shape[-1], *[1] * (axes - 1))
+
+
 def slide(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, dilation: int) -> Tensor:
     """Convolution of x [N, rows, d] along its rows, no padding: [N, rows - (k - 1) * dilation, out]; weight [out, d / groups, k]."""
     taps = weight.shape[-1]

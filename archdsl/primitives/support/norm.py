@@ -67,7 +67,7 @@ def batch_norm(x: Tensor, norm: Any, axis: int, lengths: Tensor | None = None, r
         norm.running_mean.lerp_(mean.flatten(), norm.momentum)
         norm.running_var.lerp_((variance * count / (count - 1).clamp(min=1)).flatten(), norm.momentum)
     out = (x - mean) * torch.rsqrt(variance + norm.eps)
-    return out * norm.weight.view(shape) + norm.bias.view(shape)
+    return out if norm.weight is None else out * norm.weight.view(shape) + norm.bias.view(shape)
 
 
 def group_norm(

@@ -16,10 +16,13 @@ def rotary_frequencies(
 ) -> Tensor:
     """Angular speeds [size / 2] of rotary embeddings, with a context extension applied.
 
-    scaling: None, ("linear", factor), ("ntk", factor), ("llama3", factor, low, high, original) or ("yarn", factor, fast, slow, original).
+    scaling: None, ("linear", factor), ("ntk", factor), ("llama3", factor, low, high, original) or ("yarn", factor, fast, slow, original);
+    ("closed",) spaces the speeds from 1 to 1 / base with both ends (retention).
     """
     if scaling is not None and scaling[0] == "ntk":
         base = base * scaling[1] ** (size / (size - 2))
+    if scaling is not None and scaling[0] == "closed":
+        return 1.0 / base ** torch.linspace(0, 1, size // 2, device=device, dtype=dtype)
     speeds = 1.0 / base ** (torch.arange(0, size, 2, device=device, dtype=dtype) / size)
     if scaling is None or scaling[0] == "ntk":
         return speeds
@@ -147,20 +150,27 @@ def add_positions(x: Tensor, table: Tensor, clock: Clock | None = None, offset: 
 
 
 def sinusoid(
-    positions: Tensor, size: int, base: float = 10_000.0, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+    positions: Tensor,
+    size: int,
+    base: float = 10_000.0,
+    interleaved: bool = True,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Sines and cosines of positions (Vaswani et al., 2017), interleaved: [*positions, size]."""
+    """Sines and cosines of positions (Vaswani et al., 2017), [*positions, size]: in turn, or all sines first."""
     positions = positions.to(device)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     half = (size + 1) // 2
     speeds = torch.exp(torch.arange(half, device=positions.device, dtype=wide) * (-2 * math.log(base) / size))
     angles = positions.to(wide)[..., None] * speeds
+    if not interleaved:
+        return torch.cat((angles.sin(), angles.cos()), -1)[..., :size].to(dtype)
     return torch.stack((angles.sin(), angles.cos()), -1).flatten(-2)[..., :size].to(dtype)
 
 
-def add_sinusoid(x: Tensor, base: float = 10_000.0, clock: Clock | None = None, offset: int = 0) -> Tensor:
+def add_sinusoid(x: Tensor, base: float = 10_000.0, interleaved: bool = True, clock: Clock | None = None, offset: int = 0) -> Tensor:
     """x [..., T, d] plus the sinusoidal encoding of its positions; in decoding the positions follow the clock."""
     time = x.shape[-2]
     places = torch.arange(time, device=x.device) if clock is None else clock.positions(time, x.device)
-    code = sinusoid(places + offset, x.shape[-1], base, dtype=x.dtype)
+    code = sinusoid(places + offset, x.shape[-1], base, interleaved, dtype=x.dtype)
     return x + (code.view(-1, *[1] * (x.dim() - 3), *code.shape[1:]) if code.dim() == 3 else code)

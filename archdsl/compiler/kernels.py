@@ -1,0 +1,88 @@
+"""Writing the kernel's side of a scan: the step as text on the class, and the branch of `forward` that runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from archdsl.compiler import text
+from archdsl.compiler.members import member
+from archdsl.graph.ir import Region
+from archdsl.recurrence.convert import Converted, NotElementary, convert
+from archdsl.recurrence.text import dumps
+
+if TYPE_CHECKING:
+    from archdsl.compiler.scans import Whole
+
+
+def converted(region: Region) -> Converted | None:
+    """The step in index notation, if this region is a scan that has one and C can say it."""
+    from archdsl.kernels.c_text import NoC
+    from archdsl.kernels.scan_source import source
+
+    if region.kind != "scan":
+        return None
+    try:
+        found = convert(region)
+        source(found.step)
+    except (NotElementary, NoC):
+        return None
+    return found if found.step.of("input") else None
+
+
+def step_lines(found: Converted) -> list[str]:
+    """The class attribute that holds the step: readable equations as comments, then the text a kernel is made from."""
+    comments = [f"    # {line}\n" for line in str(found.step).split("\n") if len(line) < 110]
+    return ["\n", *comments, '    step_text = """\n', dumps(found.step) + "\n", '    """\n']
+
+
+def write_branch(form: Whole, found: Converted) -> None:
+    """`if self.kernel …: return …`: what can be done for all times before, the kernel, what can be done after."""
+    from archdsl.compiler.body import write_nodes
+
+    method, region, parts = form.method, form.region, found.parts
+    method.line(f"if self.kernel is not None and self.kernel.usable({form.like()}):")
+    method.indent += 1
+    entries = list(found.inputs.values())
+    method.count(parts.before, entries)
+    write_nodes(method, parts.before)
+    given = {name: method.name(value) for name, value in found.inputs.items()}
+    by_instance = {i.name: i for i in region.instances.values()}
+
+    def weight(name: str) -> str:
+        if name in given:
+            return given[name]
+        instance, part = found.weights[name]
+        path = member(by_instance[instance])
+        return f"{path}.{part}" if part else path
+
+    inputs = [given[t.name] for t in found.step.of("input")]
+    weights = [weight(t.name) for t in found.step.of("constant", "weight")]
+    call = f"self.kernel({_tuple(inputs)}, {_tuple(weights)}, {_tuple(form.states)}, lengths)"
+    if not parts.after and [id(v) for v in found.yields] == [id(v) for v in region.outputs]:
+        method.lines.append(text.statement("return ", call, method.indent))
+        method.indent -= 1
+        return
+    names = [method.temporary(v.name or "y") for v in found.yields]
+    ends = [method.temporary(f"{s}_end") for s in form.states]
+    method.assign(", ".join([*names, *ends]) + ("," if len(names) + len(ends) == 1 else ""), call)
+    for value, name in zip(found.yields, names):
+        method.source[id(value)] = name
+    method.count(parts.after, region.outputs)
+    write_nodes(method, parts.after)
+    results = [method.name(v) for v in region.outputs]
+    method.lines.append(text.statement("return ", ", ".join([*results, *ends]), method.indent))
+    method.indent -= 1
+    # The loop below knows none of these names.
+    for node in (*parts.before, *parts.after):
+        for value in node.outputs:
+            _forget(method, value)
+    for value in found.yields:
+        _forget(method, value)
+
+
+def _forget(method: Any, value: Any) -> None:
+    method.source.pop(id(value), None)
+
+
+def _tuple(items: list[str]) -> str:
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"

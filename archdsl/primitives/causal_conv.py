@@ -1,0 +1,75 @@
+"""Convolution in time that never looks ahead, with a decoding form."""
+
+from __future__ import annotations
+
+from archdsl.graph.ir import Axis, Node, TensorType
+from archdsl.graph.sizes import Size
+from archdsl.primitives.axes import require_kind
+from archdsl.primitives.base import Param, Primitive, Slot, Use, elements
+from archdsl.primitives.conv import BIAS, WEIGHT, kernel, per_axis, sources, taps
+from archdsl.primitives.emitter import Emitter
+from archdsl.primitives.text import call
+
+
+class CausalConv(Primitive):
+    """x [.., T, d] -> [.., T, out]: output t sees inputs t, t - dilation, … (k of them)."""
+
+    name = "causal_conv"
+    params = (
+        Param("k", "size", 4, doc="number of taps"),
+        Param("out", "size", None, "output features; as many as the input's if not said"),
+        Param("groups", "size", 1, "feature groups that do not mix; groups = d is depthwise"),
+        Param("dilation", "size", 1, "distance between taps"),
+        BIAS,
+        WEIGHT,
+    )
+    doc = "Convolution in time that never looks ahead, on time and features as they lie in [T, d]. Weights are those of torch.nn.Conv1d."
+    source = "van den Oord et al., WaveNet, 2016"
+
+    def infer(self, use: Use) -> list[TensorType]:
+        use.rank(0, 2)
+        x = require_kind(use, 0, "float")
+        features = x.axes[-1].size
+        out = features if use.args["out"] is None else use.args["out"]
+        k, dilation = taps(use, 1)[0], per_axis(use, "dilation", 1, 1)[0]
+        inner = use.divides(features, use.args["groups"], "features and groups")
+        use.divides(out, use.args["groups"], "output features and groups")
+        use.attrs |= {"k": k, "dilation": dilation, "out": out, "features": features, "inner": inner}
+        if kernel(use, (out, inner, k), out):
+            use.fail("AD0260", "kernel and bias of causal_conv are the same for all samples", "this one is batched")
+        return [TensorType((*x.axes[:-1], x.axes[-1] if out is features else Axis(out)), x.kind, x.batched)]
+
+    def flops(self, node: Node) -> Size:
+        return elements(node.outputs[0].type) * node.attrs["inner"] * (2 * node.attrs["k"])
+
+    def slots(self, node: Node) -> list[Slot]:
+        *lead, _, features = node.inputs[0].type.sizes
+        reach = (node.attrs["k"] - 1) * node.attrs["dilation"]
+        return [Slot("recent", (*lead, reach, features))] if reach else []
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        if index > 0:
+            return "takes a kernel made from the whole sequence"
+        return "mixes the features" if axis == -1 else None
+
+    def module(self, node: Node) -> str | None:
+        a = node.attrs
+        if "value_inputs" in a:
+            return None
+        named = {name: str(a[name]) for name in ("dilation", "groups") if a[name] != 1} | ({"bias": "False"} if a["bias"] is False else {})
+        return call("nn.Conv1d", str(a["features"]), str(a["out"]), str(a["k"]), **named)
+
+    def named(self, node: Node) -> dict[str, str]:
+        return {name: str(node.attrs[name]) for name in ("groups", "dilation") if node.attrs[name] != 1}
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        weight, bias = sources(node, args, e)
+        return call(e.support("causal_conv"), args[0], weight, *([] if bias == "None" else [bias]), **self.named(node))
+
+    def step(self, node: Node, args: list[str], e: Emitter) -> str:
+        if not e.over_time(node.inputs[0].type.axes[-2]):
+            return self.emit(node, args, e)
+        return call(e.support("causal_conv_step"), args[0], *sources(node, args, e), e.slot, e.clock, **self.named(node))
+
+
+PRIMITIVES: tuple[Primitive, ...] = (CausalConv(),)
