@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from archdsl.runtime.tokenizer import Tokenizer
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
-BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
 device_option = click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda, cuda:1, mps.")
 dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="Type of the weights.")
@@ -116,6 +115,7 @@ def tokenizer_for(weights: Path, given: str | None) -> Tokenizer:
 
 def size(spec: Spec, dtype: str) -> str:
     """The weights' size in memory, for people."""
+    from archdsl.graph.cost import BYTES
     from archdsl.graph.views.figures import size_in_bytes
 
     return size_in_bytes((spec.parameters + spec.buffers) * BYTES[dtype])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from archdsl.compiler import text
@@ -32,7 +33,8 @@ def converted(region: Region) -> Converted | None:
 def step_lines(found: Converted) -> list[str]:
     """The class attribute that holds the step: readable equations as comments, then the text a kernel is made from."""
     comments = [f"    # {line}\n" for line in str(found.step).split("\n") if len(line) < 110]
-    return ["\n", *comments, '    step_text = """\n', dumps(found.step) + "\n", '    """\n']
+    lines = textwrap.wrap(dumps(found.step), 116, break_long_words=False, break_on_hyphens=False)
+    return ["\n", *comments, '    step_text = """\n', *(line + "\n" for line in lines), '    """\n']
 
 
 def write_branch(form: Whole, found: Converted) -> None:

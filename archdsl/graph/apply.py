@@ -50,8 +50,9 @@ def call(body: Body, callee: Any, positional: Positional, named: Given, node: as
     statics_given = [(v, at) for v, at in flat if not isinstance(v, Value)]
     if isinstance(callee, PrimitiveRecipe):
         recipe: Any = _configure_primitive(body, callee, statics_given, named, node)
-        if values or (_is_source(callee) and not isinstance(recipe, Bound)):
-            return module(body, recipe, values, node.span, None)
+        if values or _is_source(callee):
+            own = body.naming is not None and body.naming[0] is node and _is_source(callee)
+            return primitive(body, recipe, values, node.span, None, base=body.naming[1] if own and body.naming else None)
         return recipe
     if isinstance(callee, DeclaredRecipe):
         recipe = _configure_declared(body, callee, statics_given, named, node)
@@ -250,7 +251,7 @@ def _scan_options(decl: Any) -> list[str]:
     if isinstance(decl, ast.ScanDecl):
         return ["final", *(s.name for s in decl.body.statements if isinstance(s, ast.State))]
     if isinstance(decl, ast.ActDecl):
-        return ["axis"]
+        return ["axis", *(x.name for x in decl.learned)]
     return []
 
 
@@ -362,9 +363,12 @@ def index(body: Body, value: Value, items: list[Any], span: Span) -> Any:
 
 
 def primitive(
-    body: Body, recipe: PrimitiveRecipe, inputs: list[Any], span: Span, label: str | None, bound: Bound | None = None
+    body: Body, recipe: PrimitiveRecipe, inputs: list[Any], span: Span, label: str | None, bound: Bound | None = None, base: str | None = None
 ) -> Any:
-    """Applies a primitive: ports checked, parameters completed, types inferred, a node and (with weights) an instance made."""
+    """Applies a primitive: ports checked, parameters completed, types inferred, a node and (with weights) an instance made.
+
+    An instance without a label is called `base`, by default the primitive's name.
+    """
     p = recipe.primitive
     least = len(p.inputs) - p.optional
     if p.variadic:
@@ -378,7 +382,7 @@ def primitive(
             span,
             f"its inputs: {ports}",
         )
-    return _node(body, recipe, [body.resolve(v) for v in inputs], span, label, bound, [])
+    return _node(body, recipe, [body.resolve(v) for v in inputs], span, label, bound, [], base)
 
 
 def complete(body: Body, recipe: PrimitiveRecipe, span: Span) -> dict[str, Any]:
@@ -407,6 +411,7 @@ def _node(
     label: str | None,
     bound: Bound | None,
     borrowed: list[Instance],
+    base: str | None = None,
 ) -> Any:
     args = complete(body, recipe, span)
     for param in recipe.primitive.params:
@@ -440,7 +445,7 @@ def _node(
             if instance_.weights != use.weights:
                 _do_not_fit(body, bound, span)
         else:
-            name = bound.name if bound is not None else body.claim(recipe.name, label, span)
+            name = bound.name if bound is not None else body.claim(base or recipe.name, label, span)
             instance_ = body.place(Instance(name, recipe.primitive.name, body.region, dict(use.weights)), bound)
     occurrence = instance_.name if instance_ else label or recipe.name
     return outputs(body.add(recipe.primitive.name, values, use.attrs, types, span, instance_, borrowed, occurrence))

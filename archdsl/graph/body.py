@@ -49,6 +49,7 @@ class Body:
         self.decisions = decisions or {}
         self.made: dict[int, Bound] = {}  # handed recipes applied here
         self.reserved: set[str] = set()
+        self.naming: tuple[Any, str] | None = None  # the expression being bound, and the name it is bound to
         self._stand_ins: dict[int, Value] = {}
         self._occurrences: dict[str, int] = {}
         self._names: dict[str, int] = {}

@@ -12,7 +12,8 @@ from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Source,
 from archdsl.graph.body import Body, Decisions, Session
 from archdsl.graph.evaluate import evaluate
 from archdsl.graph.ir import Axis, Graph, Region, TensorType, Value
-from archdsl.graph.kinds import Poison, Scope
+from archdsl.graph.kinds import DeclaredRecipe, Poison, Scope
+from archdsl.graph.polynomial import SizeTooLarge
 from archdsl.graph.sizes import Facts, Poly, symbol
 from archdsl.graph.statements import fill
 from archdsl.graph.structure import bind_parameters
@@ -89,12 +90,17 @@ def elaborate(
         session.building.append(decl.name)
         fill(body, decl.body, types, decl.name, decl.name_span)
         _within_budget(body, decl)
+        _own_acts(body, namespace)
         _unused(body)
     except ArchError as error:
         for diagnostic in error.diagnostics:
             session.collector.add(diagnostic)
     except Poison:
         pass
+    except SizeTooLarge:
+        session.collector.add(
+            Diagnostic("AD0404", f"a size of `{decl.name}` grows too large to reason about", decl.name_span, hint="Give some of the sizes numbers.")
+        )
     except RecursionError:
         session.collector.add(
             Diagnostic("AD0401", f"`{decl.name}` is nested too deeply", decl.name_span, hint="Check that recursive blocks come to an end.")
@@ -165,6 +171,18 @@ def _overrides(body: Body, decl: ast.BlockDecl, overrides: Mapping[str, Any]) ->
             value = evaluate(body, parse_expression(source))
         given[name] = value
     return given
+
+
+def _own_acts(body: Body, namespace: Namespace) -> None:
+    """Checks the file's activations, used or not."""
+    from archdsl.graph.structure import lower
+
+    for decl in namespace.file.declarations:
+        if isinstance(decl, ast.ActDecl) and all(p.default is not None for p in decl.parameters):
+            try:
+                lower(body, DeclaredRecipe(decl.name, decl.name_span, decl, namespace), decl.name_span)
+            except ArchError as error:
+                body.report(error)
 
 
 MAX_OPERATIONS = 1_000_000

@@ -360,13 +360,13 @@ def train(
 ) -> Any:
     """`train { A } else { B }`: A while training, B in evaluation."""
     inputs = [body.resolve(v) for v in inputs]
-    first = body.claim("train", label, span)
+    first = body.claim("in_training", label, span)
     a = _round_region(body, recipe, node.training, "train", first, {}, inputs, first, span)
     one = body.place(Instance(first, "train", body.region, region=a))
     two: Instance | None = None
     b: Region | None = None
     if node.otherwise is not None:
-        second = body.claim("eval", f"{label}_eval" if label else None, span)
+        second = body.claim("in_eval", f"{label}_in_eval" if label else None, span)
         b = _round_region(body, recipe, node.otherwise, "train", second, {}, inputs, second, span)
         two = body.place(Instance(second, "train", body.region, region=b))
     types = call_types(a, inputs)

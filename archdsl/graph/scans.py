@@ -205,6 +205,7 @@ def _state(child: Body, statement: ast.State) -> None:
     state = ScanState(statement.name, value, None, Init("zeros"))
     if statement.learned:
         init = initialiser(child, statement.init) if statement.init is not None else Init("zeros")
+        child.reserved.discard(statement.name)  # its weight takes its name
         name = child.claim(statement.name, statement.name, statement.name_span)
         sizes = tuple(d for d in dims if isinstance(d, int))
         state.weight = child.place(Instance(name, "param", child.region, {"": Weight("", sizes, init)}))

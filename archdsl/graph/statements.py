@@ -285,8 +285,13 @@ def run(body: Body, statement: Any) -> None:
 
 
 def _bind(body: Body, statement: ast.Bind) -> None:
-    thing = evaluate(body, statement.value)
     targets = statement.targets
+    # `scale = param([d])`: a parameter written straight into a binding takes its name.
+    body.naming = (statement.value, targets[0].id) if len(targets) == 1 else None
+    try:
+        thing = evaluate(body, statement.value)
+    finally:
+        body.naming = None
     for target in targets:
         if target.primed and body.region.kind != "scan":
             body.fail("AD0219", f"`{target.id}'` belongs in a scan", target.span, "only a scan has a next state")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from fractions import Fraction
 from typing import Any
 
 from archdsl.diagnostics import ArchError, Label, Span
@@ -293,18 +294,27 @@ def lower(body: Body, recipe: DeclaredRecipe, span: Span) -> Any:
     bind_parameters(child, recipe.name, parameters, recipe.args, set(), span)
     arguments = {p.name: scope.local[p.name] for p in parameters}
     for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "numerator"):
+        if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
             body.fail("AD0210", f"`{name}` of {recipe.name} must be a number", span, describe(value))
 
-    def resolve(name: str) -> ast.ActDecl | None:
-        entry = recipe.namespace.names.get(name) or body.session.loader.prelude().names.get(name)
-        return entry[0] if entry is not None and isinstance(entry[0], ast.ActDecl) else None
+    def resolver(namespace: Any) -> Any:
+        def resolve(name: str) -> Any:
+            entry = namespace.names.get(name) or body.session.loader.prelude().names.get(name)
+            return (entry[0], resolver(entry[1])) if entry is not None and isinstance(entry[0], ast.ActDecl) else None
 
+        return resolve
+
+    learned = {x.name for x in recipe.decl.learned}
+    for name, value in recipe.options.items():
+        if name in learned:
+            if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
+                body.fail("AD0210", f"`{name}` of {recipe.name} begins with a number", span, describe(value))
+            arguments[name] = value
     key = ("act", id(recipe.decl), tuple(sorted(arguments.items())))
     cache = body.session.lowered
     if key not in cache:
         try:
-            cache[key] = lower_act(recipe.decl, arguments, resolve)
+            cache[key] = lower_act(recipe.decl, arguments, resolver(recipe.namespace))
         except ArchError as error:
             raise ArchError(*(d.with_labels(Label(span, f"`{recipe.name}` is used here")) for d in error.diagnostics)) from None
     return cache[key]
@@ -320,7 +330,8 @@ def act(body: Body, recipe: DeclaredRecipe, inputs: list[Value], span: Span, lab
             span,
             labels=[Label(recipe.decl.name_span, "declared here")],
         )
-    primitive = PrimitiveRecipe(recipe.name, span, PRIMITIVES["act"], {"act": lowered, **recipe.options})
+    options = {n: v for n, v in recipe.options.items() if n not in {x.name for x in lowered.learned}}
+    primitive = PrimitiveRecipe(recipe.name, span, PRIMITIVES["act"], {"act": lowered, **options})
     return apply.primitive(body, primitive, inputs, span, label, bound)
 
 

@@ -86,16 +86,22 @@ def _intact(library: Path, proof: Path) -> bool:
 
 def _build(source: str, library: Path, proof: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as work:
-        code, made = Path(work) / "kernel.c", Path(work) / "kernel.so"
+        code, part, made = (Path(work) / f"kernel.{end}" for end in ("c", "o", "so"))
         code.write_text(source)
-        command = [compiler(), *FLAGS, str(code), "-shared", "-o", str(made), *_openmp(), "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-        if done.returncode != 0:
-            raise NoCompiler(f"{Path(command[0]).name} failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
+        # In two steps: linking with -fopenmp would add the system's runtime beside torch's.
+        _run([compiler(), *FLAGS, "-c", str(code), "-o", str(part)])
+        _run([compiler(), "-shared", str(part), "-o", str(made), *_openmp(), "-lm"])
         total = Path(work) / "sum"
         total.write_text(hashlib.blake2b(made.read_bytes()).hexdigest())
         os.replace(made, library)  # atomic: several processes may build the same kernel at once
         os.replace(total, proof)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        raise NoCompiler(f"{Path(command[0]).name} failed: {said[-1] if said else done.returncode}")
 
 
 @functools.cache
@@ -104,4 +110,4 @@ def _openmp() -> list[str]:
     import torch
 
     found = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")) + sorted((Path(torch.__file__).parent.parent / "torch.libs").glob("libgomp*.so*"))
-    return [str(found[0]), f"-Wl,-rpath,{found[0].parent}"] if found else []
+    return [str(found[0]), f"-Wl,-rpath,{found[0].parent}"] if found else ["-fopenmp"]

@@ -85,8 +85,8 @@ class Builder(ExpressionBuilder):
         self.tell("AD0138", "this doc string belongs to nothing", span, "", hint=hint)
 
     def doc(self, children: Children, start: int, end: int) -> tuple[str, Span]:
-        text = cleandoc(children[0].text[3:-3].replace("\r\n", "\n").expandtabs(4))
-        return text.rstrip(), Span(self.source, start, end)
+        text = children[0].text[3:-3].replace("\r\n", "\n").replace("\r", "\n").expandtabs(4)
+        return cleandoc("\n".join(line.rstrip() for line in text.split("\n"))), Span(self.source, start, end)
 
     def language(self, children: Children, start: int, end: int) -> s.Number:
         return s.Number(Span(self.source, start, end), int(float(children[1].text)))

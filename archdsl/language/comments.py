@@ -7,6 +7,7 @@ the printed form has no line to hold it, it moves to its statement. None is lost
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -52,12 +53,13 @@ class Remarks:
         self.bodies: list[s.Body] = []
         self.anchors: list[_Anchor] = []
         self._collect(file)
-        self.anchors.sort(key=lambda a: (a.start, -a.end))
-        for comment in file.comments:
+        self.items = sorted((a for a in self.anchors if not a.line), key=lambda a: (a.start, -a.end))
+        self.by_end = sorted(self.anchors, key=lambda a: (a.end, -a.start))
+        for comment, body, around in self._places(file.comments):
             if comment.own_line:
-                self._own_line(comment)
+                self._own_line(comment, body, around)
             else:
-                self._at_end(comment)
+                self._at_end(comment, body, around)
 
     def line_between(self, start: int, end: int) -> bool:
         return "\n" in self.text[start:end]
@@ -94,54 +96,63 @@ class Remarks:
 
     # ---- placing ----
 
-    def _at_end(self, comment: s.Comment) -> None:
+    def _places(self, comments: list[s.Comment]) -> Iterator[tuple[s.Comment, s.Body | None, _Anchor | None]]:
+        """Each comment with the innermost body around it and the line around it within that body, in one sweep over the text."""
+        spans: list[tuple[int, int, s.Body | _Anchor]] = [(b.span.start, -b.span.end, b) for b in self.bodies]
+        spans += [(a.start, -a.end, a) for a in self.anchors if a.line]
+        spans.sort(key=lambda item: item[:2], reverse=True)
+        open_spans: list[tuple[int, s.Body | _Anchor]] = []
+        for comment in comments:
+            offset = comment.span.start
+            while spans and spans[-1][0] < offset:
+                start, end, thing = spans.pop()
+                while open_spans and open_spans[-1][0] <= start:
+                    open_spans.pop()
+                open_spans.append((-end, thing))
+            while open_spans and open_spans[-1][0] <= offset:
+                open_spans.pop()
+            body = next((t for _, t in reversed(open_spans) if isinstance(t, s.Body)), None)
+            innermost = open_spans[-1][1] if open_spans else None
+            yield comment, body, innermost if isinstance(innermost, _Anchor) else None
+
+    def _at_end(self, comment: s.Comment, body: s.Body | None, around: _Anchor | None) -> None:
         offset = comment.span.start
-        before = self.text[:offset].rstrip()
-        body = next((b for b in self.bodies if b.span.start == len(before) - 1), None) if before.endswith("{") else None
-        if body:
+        before = offset - 1
+        while before >= 0 and self.text[before] in " \t":
+            before -= 1
+        if body and before == body.span.start:
             self.heads.setdefault(id(body), []).append(comment.text)
             return
-        ends = [a for a in self.anchors if a.end <= offset and not self.line_between(a.end, offset)]
-        best = max(ends, key=lambda a: (a.end, -a.start), default=None)
-        if best and not self.text[best.end : offset].strip(" \t,;"):
+        best = self._ending(offset)
+        if best and not self.line_between(best.end, offset) and not self.text[best.end : offset].strip(" \t,;"):
             self.trailing.setdefault(id(best.node), []).append(comment.text)
-            return
-        around = self._statement(offset)
-        if around and not isinstance(around.node, (s.BlockDecl, s.ScanDecl)):
+        elif around and not isinstance(around.node, (s.BlockDecl, s.ScanDecl)):
             self.trailing.setdefault(id(around.node), []).append(comment.text)
         else:
-            self._entry(comment, around)
+            self._entry(comment, body, around)
 
-    def _own_line(self, comment: s.Comment) -> None:
-        around = self._statement(comment.span.start)
+    def _own_line(self, comment: s.Comment, body: s.Body | None, around: _Anchor | None) -> None:
         if around is None:
-            self._entry(comment, None)
+            self._entry(comment, body, None)
             return
-        following = next((a for a in self.anchors if a.start >= comment.span.end and not a.line), None)
+        index = bisect_left(self.items, comment.span.end, key=lambda a: a.start)
+        following = self.items[index] if index < len(self.items) else None
         if following and following.leads and _LEAD.fullmatch(self.text, comment.span.end, following.start):
             self.leading.setdefault(id(following.node), []).append(comment.text)
             return
-        items = [a for a in self.anchors if a.end <= comment.span.start and a.start > around.start and not a.line]
-        before = max(items, key=lambda a: (a.end, -a.start), default=None)
-        if before and _TAIL.fullmatch(self.text, before.end, comment.span.start):
+        before = self._ending(comment.span.start)
+        if before and not before.line and before.start > around.start and _TAIL.fullmatch(self.text, before.end, comment.span.start):
             self.trailing.setdefault(id(before.node), []).append(comment.text)
         else:
-            self._entry(comment, around)
+            self._entry(comment, body, around)
 
-    def _body(self, offset: int) -> s.Body | None:
-        inside = [b for b in self.bodies if b.span.start < offset < b.span.end]
-        return max(inside, key=lambda b: b.span.start, default=None)
+    def _ending(self, offset: int) -> _Anchor | None:
+        """The outermost of the anchors that end last before an offset."""
+        index = bisect_right(self.by_end, offset, key=lambda a: a.end)
+        return self.by_end[index - 1] if index else None
 
-    def _statement(self, offset: int) -> _Anchor | None:
-        """The line around an offset within the innermost body, if any."""
-        body = self._body(offset)
-        floor = body.span.start if body else -1
-        around = [a for a in self.anchors if a.line and floor < a.start < offset < a.end]
-        return max(around, key=lambda a: a.start, default=None)
-
-    def _entry(self, comment: s.Comment, around: _Anchor | None) -> None:
+    def _entry(self, comment: s.Comment, body: s.Body | None, around: _Anchor | None) -> None:
         start, end = comment.span.start, comment.span.end
-        body = self._body(around.start if around else start)
         entry = Entry(around.start, around.start, around.start, comment.text) if around else Entry(start, start, end, comment.text)
         self.entries.setdefault(id(body) if body else id(self.file), []).append(entry)
 

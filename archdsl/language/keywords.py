@@ -27,6 +27,12 @@ _STARTS_CONDITION = kinds("NAME PRIMED NUMBER LPAR NOT MINUS TRUE FALSE STRING L
 _WORDS = kinds("NAME IN IF THEN ELSE OR AND NOT TRUE FALSE NONE RETURN YIELD")
 
 
+def declares(tokens: list[Token], index: int) -> bool:
+    """Whether `block Name`, `arch Name`, `scan name` or `act name` stands here, on one line."""
+    following = tokens[index + 1] if index + 1 < len(tokens) else tokens[index]
+    return tokens[index].text in ("block", "arch", "scan", "act") and following.kind == "NAME" and not following.newline
+
+
 def contextual(tokens: list[Token], index: int, out: list[Token], previous: str, start: bool, ends: bool) -> str:
     """The kind of the word tokens[index]: its keyword kind, or NAME.
 

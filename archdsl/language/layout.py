@@ -2,7 +2,8 @@
 
 A statement ends at `;` or at a line end, unless the line is plainly unfinished: within `( )` and `[ ]`, after an operator, comma, `=`,
 `->`, opening bracket, `then` or `else`, and before a line that begins with an operator, `->`, `|`, `then`, `else`, `with`, `on`,
-`until`, `backward` or a closing bracket. A bracket that is never closed is told where it was opened and closed here, so that one slip gives one error.
+`until`, `backward` or a closing bracket. A bracket that is never closed is told where it was opened and closed here, so that one slip
+gives one error.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Source, Span
-from archdsl.language.keywords import DECLARES, STARTS_STATEMENT, contextual
+from archdsl.language.keywords import DECLARES, STARTS_STATEMENT, contextual, declares
 from archdsl.language.lexer import Token, kinds
 from archdsl.language.limits import MAX_FLAT, MAX_HEIGHT, MAX_NESTING
 
@@ -83,6 +84,8 @@ class _Layout:
                 self.semicolon(token, loose, previous)
                 continue
             fresh = token.newline and loose and previous not in _UNFINISHED
+            if token.newline and not fresh and level.kind == "FILE" and declares(tokens, index) and self.at_margin(token):
+                fresh = True  # the line before is unfinished, and told so: a declaration is never part of another
             if previous == "DOT" and token.text.isidentifier():
                 kind = "NAME"
             elif kind == "NAME":
@@ -102,7 +105,7 @@ class _Layout:
             if kind != token.kind:
                 token = token._replace(kind=kind)
             if kind in _OPENS:
-                self.open(token, kind, previous in ENDS)
+                self.open(token, kind, previous in ENDS and kind != "LBRACE")
             elif kind == "END":
                 self.close_all(token)
             else:

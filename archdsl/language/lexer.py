@@ -41,6 +41,7 @@ _MASTER = re.compile(
 _NUMBER = re.compile(r"[0-9]+(_[0-9]+)*(\.[0-9]+(_[0-9]+)*)?([eE][+-]?[0-9]+)?")
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 _QUOTED = re.compile(r"'[^'\r\n]*'")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _WORD = re.compile(r"\w+")
 
 
@@ -60,6 +61,10 @@ def unescape(text: str) -> str:
     """The value of a string token; escapes other than those of the language were told before and stand for themselves."""
     inner = text[1:-1]
     return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), inner) if "\\" in inner else inner
+
+
+def _point(char: str) -> str:
+    return f"U+{ord(char):04X}"
 
 
 class _Lexer:
@@ -179,8 +184,9 @@ class _Lexer:
                 at = start + found.start()
                 hint = 'The escapes are `\\n`, `\\t`, `\\"` and `\\\\`.'
                 self.tell("AD0105", f"`{found[0]}` is not an escape", at, at + 2, "unknown escape", hint=hint)
-        if any((ord(c) < 32 and c != "\t") or c == "\x7f" for c in text):
-            self.tell("AD0107", "this string holds a control character", start, end, "below U+0020", hint="Write `\\n` or `\\t`.")
+        control = _CONTROL.search(text)
+        if control:
+            self.tell("AD0107", "this string holds a control character", start, end, _point(control[0]), hint="Write `\\n` or `\\t`.")
         self.put("STRING", text, start, end)
 
     def doc(self, start: int) -> int:
@@ -188,6 +194,9 @@ class _Lexer:
         if end < 0:
             self.tell("AD0104", 'this doc string is not closed', start, start + 3, "opened here", hint='Close it with `"""`.')
             return len(self.text)
+        control = _CONTROL.search(self.text, start, end)
+        if control:
+            self.tell("AD0107", "this doc string holds a control character", control.start(), control.end(), _point(control[0]))
         self.put("DOC", self.text[start : end + 3], start, end + 3)
         return end + 3
 
@@ -223,15 +232,15 @@ class _Lexer:
         instead = LOOKALIKES.get(char, "")
         if instead == '"':
             end = self.line_end(start)
-            self.tell("AD0108", "these are not the quotes of a string", start, start + 1, f"U+{ord(char):04X}", hint='Strings have `"`.')
+            self.tell("AD0108", "these are not the quotes of a string", start, start + 1, _point(char), hint='Strings have `"`.')
             self.put("STRING", '""', start, end)
             return end
         shown = f"`{char}`" if char.isprintable() else f"the character U+{ord(char):04X}"
         if instead:
-            self.tell("AD0108", f"{shown} only looks like `{instead}`", start, start + 1, f"U+{ord(char):04X}", hint=f"Type `{instead}`.")
+            self.tell("AD0108", f"{shown} only looks like `{instead}`", start, start + 1, _point(char), hint=f"Type `{instead}`.")
             self.put(SYMBOLS.get(instead) or KEYWORDS.get(instead) or ("SEMI" if instead == ";" else "NAME"), instead, start, start + 1)
         else:
-            self.tell("AD0107", f"{shown} has no meaning here", start, start + 1, f"U+{ord(char):04X}", hint="Remove it.")
+            self.tell("AD0107", f"{shown} has no meaning here", start, start + 1, _point(char), hint="Remove it.")
         return start + 1
 
     def apostrophe(self, previous: Token | None, start: int) -> int:
@@ -254,7 +263,7 @@ class _Lexer:
         at = next(i for i, c in enumerate(word) if not c.isascii())
         note = "Names consist of the letters a to z and A to Z, digits and `_`, so that two names that look alike are alike."
         hint = "Spell Greek letters out: `alpha`, `beta`, `sigma`."
-        label = f"U+{ord(word[at]):04X}"
+        label = _point(word[at])
         self.tell("AD0108", f"`{word[at]}` cannot stand in a name", start + at, start + at + 1, label, note=note, hint=hint)
         if not joined:
             self.put("NAME", "x", start, start + len(word))

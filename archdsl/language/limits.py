@@ -5,7 +5,7 @@ from __future__ import annotations
 MAX_FILE_BYTES = 256 * 1024
 MAX_TOKENS = 50_000
 MAX_NESTING = 64
-MAX_HEIGHT = 128  # operators, branches and brackets stacked within one expression: what later phases may recurse through
+MAX_HEIGHT = 160  # operators, branches and brackets stacked within one expression: what later phases may recurse through
 MAX_FLAT = 1_000  # stages of one pipe, options of one choice
 MAX_NAME = 64
 MAX_DIGITS = 18

@@ -300,9 +300,10 @@ def _bare(at: Situation) -> Diagnostic | None:
         return at.say("AD0121", "`==` compares; `=` binds a name", "at the start of a statement", "Write `=`.", at=sign)
     rest = at.rest()
     place = at.range(at.first, (rest or at.statement)[-1])
-    sign = _bare_assign(rest)
-    if sign is not None and at.statement:
-        return at.say("AD0139", "only a name can stand before `=`", "not a name", "Write `name = …`.", at=at.range(at.first, rest[sign - 1]))
+    assign = _bare_assign(rest)
+    if assign is not None and at.statement:
+        place = at.range(at.first, rest[assign - 1])
+        return at.say("AD0139", "only a name can stand before `=`", "not a name", "Write `name = …`.", at=place)
     if not at.inside:
         hint = "Write `arch Name { … }` or `block Name = …` around it; a constant is `name = value`."
         return at.say("AD0137", "this expression declares nothing", "at the top of the file", hint, at=place)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from archdsl.diagnostics import ArchError, Collector, Source
+from archdsl.diagnostics import ArchError, Collector, Diagnostic, Source
 from archdsl.language.arch_parser import RULES, START, STATES
 from archdsl.language.builder import Builder
 from archdsl.language.layout import arrange
 from archdsl.language.lexer import Token, tokenize
-from archdsl.language.mistakes import explain
-from archdsl.language.situation import Situation
 from archdsl.language.syntax import Comment, Expr, File
 
 SPLICE = 100
@@ -83,12 +81,16 @@ class _Parser:
 
     def reduce(self, rule: int, kind: str, at: int) -> None:
         left, length, action, recipe = RULES[rule]
+        children: list[Any]
         if not action and recipe == (0,) and left[0] != "_":
             self.pass_on(left, kind)
             return
         states, values = self.states, self.values
         first = len(values) - length
-        children: list[Any] = []
+        if recipe and recipe[0] == SPLICE and left[0] == "_":  # a list that grows: the same list, or its making would be quadratic
+            children, recipe = values[first], recipe[1:]
+        else:
+            children = []
         for child in recipe:
             if child < 0:
                 children.append(None)
@@ -130,12 +132,16 @@ class _Parser:
 
     def recover(self, index: int) -> int:
         """Tells the error at a token, takes the statement around it for read, and returns the token that ends it."""
+        from archdsl.language.mistakes import explain  # only a text with mistakes pays for these
+        from archdsl.language.situation import Situation
+
         if index == self.last_error:  # no headway: the brackets around are beyond repair
             raise ArchError(*self.problems.diagnostics)
         self.last_error = index
         situation = Situation(self.source, self.tokens, index, self.accepts)
-        if not self.told(situation):
-            self.problems.add(explain(situation))
+        problem = explain(situation)
+        if not self.told(problem) and not self.told(situation.say("", "")):
+            self.problems.add(problem)
         self.building = False
         if situation.resume is not None:  # the mistake ended with the line before
             index = situation.resume
@@ -167,9 +173,9 @@ class _Parser:
         start = self.tokens[index].start
         return self.tokens[index].kind == "END" or start == 0 or self.source.text[start - 1] in "\r\n;\ufeff"
 
-    def told(self, at: Situation) -> bool:
-        """Whether something was told on the token's line already: what follows is probably its echo, and comes back if it is not."""
-        line = self.source.position(at.span(at.token).start)[0]
+    def told(self, problem: Diagnostic) -> bool:
+        """Whether something was told on the same line already: what follows is probably its echo, and comes back if it is not."""
+        line = self.source.position(problem.span.start if problem.span else 0)[0]
         return any(d.span is not None and self.source.position(d.span.start)[0] == line for d in self.problems.diagnostics)
 
     def accepts(self, kind: str) -> bool:

@@ -160,7 +160,8 @@ class Attend(Primitive):
         if isinstance(score, str):
             return named | ({"score": f'"{score}"'} if score != "softmax" else {})
         stand_in = Node("act", node.inputs[:1], {"act": score, "axis": None}, node.outputs, node.origin, node.instance)
-        return named | {"score": f"lambda s: {Activation().emit(stand_in, ['s'], e)}"}
+        text = Activation().emit(stand_in, ["s"], e)
+        return named | {"score": text.removesuffix("(s)") if text.endswith(".apply(s)") else f"lambda s: {text}"}
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         q, k, v = (value.type for value in node.inputs[:3])

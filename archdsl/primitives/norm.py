@@ -139,7 +139,7 @@ class BatchNorm(Primitive):
         size = x.axes[axis].size
         scale, bias = declare(use, "scale", size, ONES, "weight"), declare(use, "bias", size, ZEROS, "bias")
         if scale != bias:
-            use.fail("AD0260", "batchnorm has both scale and bias, or neither", "only one of them here", hint="Write scale ~ ones, bias ~ zeros.")
+            use.fail("AD0260", "batchnorm has both scale and bias, or neither", "only one of them here", hint="Leave both or neither.")
         use.attrs["affine"] = scale
         weight(use, "running_mean", (size,), ZEROS, trainable=False)
         weight(use, "running_var", (size,), ONES, trainable=False)

@@ -26,7 +26,7 @@ def dumps(step: Step) -> str:
             "yields": list(step.yields),
             "equations": [[e.target, list(e.at), [list(f) for f in e.free], [list(s) for s in e.sums], _listing(e.body)] for e in step.equations],
         },
-        separators=(",", ":"),
+        separators=(", ", ": "),
     )
 
 

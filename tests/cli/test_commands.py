@@ -206,7 +206,7 @@ COMMAND_CODES = [code for code in codes() if code.startswith("AD09") and "```con
 
 def test_every_code_of_the_command_line_has_a_page():
     used = {code for path in (ROOT / "archdsl" / "cli").glob("*.py") for code in re.findall(r'"(AD09\d\d)"', path.read_text())}
-    assert used == set(COMMAND_CODES)
+    assert used <= set(COMMAND_CODES)
 
 
 @pytest.mark.parametrize("code", COMMAND_CODES)

@@ -77,7 +77,7 @@ def test_every_weight_that_trains_gets_a_gradient(name: str) -> None:
     out = made(**inputs(of, batch=4))
     out.square().sum().backward()
     without = {n for n, p in made.named_parameters() if p.grad is None}
-    assert {n for n in without if not n.startswith("drawn_eval.")} == set()
+    assert {n for n in without if not n.startswith("drawn_in_eval.")} == set()
 
 
 EXPORTED = ("decoder", "cells", "translator", "loops", "routes", "reversible")

@@ -40,7 +40,8 @@ def test_the_file_runs_with_torch_alone(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-I", "-c", RUN, *folders], check=True, cwd=tmp_path, timeout=120)
     for name, of in graphs.items():
         there = torch.load(tmp_path / name / "out.pt", weights_only=True)
-        assert torch.equal(there, build(of, dtype=torch.float64, seed=7).eval()(**inputs(of)))
+        here = build(of, dtype=torch.float64, seed=7).eval()(**inputs(of))
+        torch.testing.assert_close(there, here, rtol=1e-12, atol=1e-14)  # here scans run on kernels, there as loops
 
 
 def test_the_text_is_the_same_in_every_process() -> None:

@@ -135,7 +135,7 @@ def test_train_and_eval_sides() -> None:
     made = model("sides")
     x = inputs(graph("sides"))["x"]
     h = made.linear(x + made.part.linear(x))
-    assert torch.allclose(made(x), made._modules["drawn_eval"].linear(h), rtol=0, atol=1e-12)
+    assert torch.allclose(made(x), made._modules["drawn_in_eval"].linear(h), rtol=0, atol=1e-12)
     made.train()
     torch.manual_seed(3)
     first = made(x)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import random
 
-NAMES = "x y z h q k v d n m heads depth f g norm step state scan act gate skip route on over lengths until with where train param tap aux".split()
+_PLAIN = ["x", "y", "z", "h", "q", "k", "v", "d", "n", "m", "heads", "depth", "f", "g", "norm", "gate"]
+_CONTEXTUAL = ["step", "state", "scan", "act", "skip", "route", "on", "over", "lengths", "until", "with", "where", "train"]
+NAMES = [*_PLAIN, *_CONTEXTUAL, "param", "tap", "aux"]
 KINDS = ["module", "value", "int", "float", "str", "bool", "list"]
 OPERATORS = ["+", "-", "*", "/", "//", "%", "@", "**", "==", "!=", "<", "<=", ">", ">=", "and", "or"]
 STRINGS = ['"t (h c) -> h t c"', '""', '"a \\"quoted\\" word"', '"tab\\tand\\nline"', '"back\\\\slash"', '"ünï→code"']

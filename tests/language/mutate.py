@@ -11,7 +11,8 @@ _HOSTILE = [
     *("->", "..", "..=", "**", "//", "==", '"""', "/*", "*/", ":=", "&&", "=>"),
     *("if", "then", "else", "in", "not", "and", "or", "return", "yield", "none", "true"),
     *("repeat", "loop", "loop 2", "route(", "skip(", "train {", "reversible", "until", "step", "with", "on", "where", "backward", "for"),
-    *("block", "arch A", "act f", "scan s", "expect", "import", "state S:", "param", "language 1", "pin", "x'", "é", "→", "1e999", "0.", ".5"),
+    *("block", "arch A", "act f", "scan s", "expect", "import", "state S:", "param", "language 1", "pin", "x'", "é", "→"),
+    *("1e999", "0.", ".5"),
     *("def f(x):", "lambda x: x", "a b", "x = = y", "{ }", "()", "[]", "((((", "}}}}", "\ufeff", "\u200b", "9" * 30, "(" * 70, "a" * 70),
 ]
 

@@ -19,13 +19,15 @@ def test_examples_parse(path: object) -> None:
 
 
 def test_the_head_of_a_file() -> None:
-    file = tree('"""A file."""\nlanguage 1\nimport "std/x.arch"\nimport "y.arch" as y\npin "std/x.arch" "sha256:ab"\nblock A = f\n')
+    imports = 'import "std/x.arch"\nimport "y.arch" as y\npin "std/x.arch" "sha256:ab"\n'
+    file = tree(f'"""A file."""\nlanguage 1\n{imports}block A = f\n')
     assert (file.doc, file.version, file.pins) == ("A file.", 1, [("std/x.arch", "sha256:ab")])
     assert [(i.path, i.alias, i.path_span.text) for i in file.imports] == [("std/x.arch", None, '"std/x.arch"'), ("y.arch", "y", '"y.arch"')]
 
 
 def test_doc_strings() -> None:
-    text = '"""File."""\n"""Block A."""\nblock A = f\nscan B {\n    """Two\n\n      lines.\n    """\n    in x: []\n    yield x\n}\n"""Act."""\nact c(x) = x'
+    text = '"""File."""\n"""Block A."""\nblock A = f\nscan B {\n    """Two\n\n      lines.\n    """\n    in x: []\n    yield x\n}\n'
+    text += '"""Act."""\nact c(x) = x'
     file = tree(text)
     assert file.doc == "File."
     assert [d.doc for d in file.declarations] == ["Block A.", "Two\n\nlines.", "Act."]  # type: ignore[union-attr]
@@ -68,7 +70,8 @@ def test_point_free_block() -> None:
 
 
 def test_activations() -> None:
-    text = "act elu(alpha = 1.0)(x) = x\nact swish(x, y; beta = 1.0, a: [axis] = 0.25) = x\nact step(x) = if x > 0 then 1 else 0\n    backward 1 / x"
+    text = "act elu(alpha = 1.0)(x) = x\nact swish(x, y; beta = 1.0, a: [axis] = 0.25) = x\n"
+    text += "act step(x) = if x > 0 then 1 else 0\n    backward 1 / x"
     elu, swish, step = tree(text).declarations
     assert isinstance(elu, s.ActDecl)
     assert isinstance(swish, s.ActDecl)
@@ -179,3 +182,9 @@ def test_comments_are_kept_with_their_places() -> None:
 def test_an_empty_file() -> None:
     for text in ("", "\n\n", "# only a comment\n", ";"):
         assert tree(text).declarations == []
+
+
+def test_doc_strings_are_clean() -> None:
+    file = tree('"""\n\tTabs and \t \r\n\r\n\t  inner.  \n"""\nblock A = f')
+    assert file.doc == "Tabs and\n\n  inner."
+    assert codes('"""a\x00b"""\nblock A = f') == ["AD0107"]

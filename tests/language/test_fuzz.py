@@ -15,6 +15,13 @@ from tests.language.mutate import mutated
 TEXTS = [p.read_text(encoding="utf-8") for p in EXAMPLES] + [Spec(seed, declarations=3).text for seed in range(40)]
 
 
+def judge(error: ArchError, seed: int) -> None:
+    assert 1 <= len(error.diagnostics) <= 21, seed
+    assert all(d.code.startswith("AD01") and d.title and d.span for d in error.diagnostics), seed
+    if seed % 8 == 0:
+        assert all(line.isprintable() for line in str(error).split("\n")), seed
+
+
 def survive(seeds: range) -> int:
     """Parses mutated texts, renders what is wrong with them, and formats those that parse. Returns how many do."""
     accepted = 0
@@ -29,10 +36,7 @@ def survive(seeds: range) -> int:
                 assert same_tree(tree(once), file), seed
                 assert same_tree(tree(unparse(file)), file), seed
         except ArchError as error:
-            assert 1 <= len(error.diagnostics) <= 21, seed
-            assert all(d.code.startswith("AD01") and d.title and d.span for d in error.diagnostics), seed
-            if seed % 8 == 0:
-                assert str(error).isprintable() or "\n" in str(error)
+            judge(error, seed)
         except Exception as error:
             raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}\n{text!r}") from error
         assert time.process_time() - start < 1, f"seed {seed} took too long"

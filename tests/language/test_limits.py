@@ -11,7 +11,7 @@ from archdsl.language import format_text, parse, unparse
 from archdsl.language.limits import MAX_FILE_BYTES, MAX_FLAT, MAX_HEIGHT, MAX_NAME, MAX_NESTING, MAX_TOKENS
 from tests.language.helpers import codes, tree
 
-HUGE = 60_000
+HUGE = 20_000
 TOO_MUCH = {
     "file": ("#" * (MAX_FILE_BYTES + 1), "AD0110"),
     "wide file": ("#" + "ä" * (MAX_FILE_BYTES // 2), "AD0110"),
@@ -34,7 +34,7 @@ TOO_MUCH = {
     "loops": ("n = " + "loop 2 + " * 5_000 + "2", "AD0115"),
     "repeats": ("n = " + "repeat " * 9_000 + "2", "AD0115"),
     "labels": ("n = " + "a: " * 9_000 + "f", "AD0115"),
-    "lists of sums": ("n = " + "[1 + " * 63 + "1" + "]" * 63 + " + 1" * 10, "AD0115"),
+    "lists of sums": ("n = " + "[1 + 1 + " * 60 + "1" + "]" * 60, "AD0115"),
     "sums after calls": ("n = " + "f(" * 60 + "1" + ") + 1 + 1" * 60, "AD0115"),
     "name": ("a" * 100_000 + " = 1", "AD0111"),
     "integer": ("n = " + "9" * 100_000, "AD0112"),

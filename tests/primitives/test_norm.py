@@ -113,7 +113,7 @@ def test_batchnorm_without_scale_and_begun_otherwise():
     assert bare.text == "nn.BatchNorm1d(4, affine=False)"
     assert not bare.parameters()
     x = f64(3, 4, 5)
-    close(bare(x).mean((0, 2)), torch.zeros(4, dtype=torch.float64), 1e16)
+    assert float(bare(x).mean((0, 2)).abs().max()) < 1e-12
     time = Axis(symbol("T"), ragged="x")
     ragged = Made("batchnorm", value(4, time), scale=False, bias=False)
     close(ragged(x, lengths=torch.tensor([5, 5, 5])), bare(x))

@@ -119,6 +119,17 @@ def test_chat_is_rendered_and_messages_cannot_end_their_turn(small):
     assert encode_chat(small, plain) == small.encode(render_chat(small, plain))
 
 
+def test_chat_without_jinja_says_what_to_install(small, monkeypatch):
+    import sys
+
+    for name in [name for name in sys.modules if name.startswith("jinja2")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.setitem(sys.modules, "jinja2.sandbox", None)
+    with pytest.raises(ArchError, match="pip install"):
+        render_chat(small, [{"role": "user", "content": "hi"}])
+
+
 @pytest.mark.parametrize(
     "template",
     [

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from archdsl.graph import cost
-from archdsl.graph.ir import Graph, Instance, Node, Region, TensorType, Value
-from archdsl.graph.views.figures import Looks, part_name, shapes, short
+from archdsl.graph.ir import Graph, Instance, Node, Region, Value
+from archdsl.graph.matching import words
+from archdsl.graph.views.figures import Looks, part_name, short
 from archdsl.graph.views.table import what
 from archdsl.primitives import TABLE as PRIMITIVES
 
@@ -30,7 +31,7 @@ _CATEGORIES = {
 
 @dataclass(eq=False)
 class Box:
-    """One box. category colours it; `times` is "30 x" on a folded repeat; `parts` are the scenes of an open box, side by side."""
+    """One box. category colours it; `times` is "30 ×" on a folded repeat; `scene` is what an open box holds; `sign` makes it a small round +."""
 
     id: str
     title: str
@@ -39,7 +40,7 @@ class Box:
     shared: bool = False
     times: str = ""
     scene: Scene | None = None
-    sign: str = ""  # a small round operation: +, ×
+    sign: str = ""
 
 
 @dataclass(eq=False)
@@ -104,12 +105,7 @@ class _Builder:
         for i, (value, _) in enumerate(ends):
             source, output = known[id(value)]
             scene.edges.append(Edge(source, output, None, i, str(value.type)))
-        self._drop_unread(scene)
         return scene
-
-    def _drop_unread(self, scene: Scene) -> None:
-        """Captured values that nothing inside reads get no port edge; boxes nothing leads out of are kept (side losses, taps)."""
-        scene.edges = [e for e in scene.edges if e.source is not e.target or e.source is None]
 
     def _fill(self, scene: Scene, region: Region, known: dict[int, Source], depth: int, prefix: str) -> None:
         for node in region.nodes:
@@ -121,13 +117,10 @@ class _Builder:
                 continue
             box = self._box(region, node, depth, prefix)
             scene.boxes.append(box)
-            for i, value in enumerate(self._reads(node)):
+            for port, value in zip(_ports(node), node.inputs):
                 source, output = known[id(value)]
-                scene.edges.append(Edge(source, output, box, i, str(value.type)))
+                scene.edges.append(Edge(source, output, box, port, str(value.type)))
             known.update({id(out): (box, i) for i, out in enumerate(node.outputs)})
-
-    def _reads(self, node: Node) -> list[Value]:
-        return node.inputs
 
     # ---- boxes ----
 
@@ -135,6 +128,8 @@ class _Builder:
         self.count += 1
         instance = node.instance
         name = part_name(node)
+        if instance is None and node.occurrence.rstrip("0123456789").rstrip("_") in (node.op, words(node)):
+            name = words(node)  # the ordinal of an unnamed operation says nothing
         shared = instance is not None and self.uses.get(id(instance), 0) > 1 and self._weighty(instance)
         box = Box(f"b{self.count}", name, "", _category(node), shared)
         if node.op in ("pointwise", "matmul") and not node.borrowed:
@@ -154,23 +149,23 @@ class _Builder:
 
     def _detail(self, node: Node, name: str) -> str:
         kind = what(node)
-        n = self.costs.instance_parameters(node.instance) if node.instance is not None and node.instance.owner is not None else 0
-        said = [kind] if kind not in (name, "pipe") else []
+        if node.op in ("repeat", "loop"):
+            kind = "one set of weights" if node.op == "loop" else "reversible" if node.attrs.get("reversible") else name
+        if isinstance(node.attrs.get("pattern"), str):
+            kind = node.attrs["pattern"].replace("->", "→")
+        said = [kind.removeprefix(f"{name}, ")] if kind not in (name, "pipe") else []
         if node.op == "attend":
             said.append("causal" if node.attrs.get("causal") else "all positions")
-        if n:
-            said.append(f"{short(n)}".strip())
-        return " · ".join(said)
+        n = self.costs.instance_parameters(node.instance) if node.instance is not None else 0
+        return " · ".join([*said, short(n)] if n else said)
 
     def _open(self, box: Box, node: Node, instance: Instance, depth: int, prefix: str) -> None:
         rounds = None
         if instance.rounds is not None:
             rounds = [instance.rounds[i] for i in node.attrs.get("indices", range(len(instance.rounds)))]
             box.times = f"{len(rounds)} ×"
-            box.detail = self._detail(node, part_name(node)).replace(f"repeat, {len(rounds)} x", "repeat")
         elif node.op == "loop":
             box.times = f"{node.attrs['count']} ×"
-            box.detail = box.detail.replace(f"loop, {node.attrs['count']} x", "loop, one set of weights")
         if depth <= 0 or self.count > MAX_BOXES:
             return
         if rounds is None:
@@ -196,7 +191,8 @@ class _Builder:
             self.count += 1
             n = self.costs.parameters(region)
             title = str(start) if start == end else f"{start}..{end}"
-            box = Box(f"b{self.count}", title, _inside(region) + (f" · {short(n)}" if n else ""), "block", False, f"{end - start + 1} ×" if end > start else "")
+            detail = " · ".join(t for t in (_inside(region), short(n) if n else "") if t)
+            box = Box(f"b{self.count}", title, detail, "block", False, f"{end - start + 1} ×" if end > start else "")
             if depth > 0 and self.count < MAX_BOXES:
                 box.scene = self.scene(region, depth - 1, f"{prefix}{start}.")
             scene.boxes.append(box)
@@ -210,19 +206,38 @@ class _Builder:
         """Both sides of `train`, side by side."""
         assert node.instance is not None
         other = node.attrs["otherwise"]
-        sides: list[tuple[str, Instance | None]] = [("while training", node.instance), ("in evaluation", other)]
+        carried, split = node.attrs["carried"], node.attrs["split"]
+        captures = range(carried, len(node.inputs))
         scene = Scene([v.name or "" for v in node.inputs], [""] * len(node.outputs))
-        for title, instance in sides:
+        sides = [("while training", node.instance, captures[:split]), ("in evaluation", other, captures[split:])]
+        for title, instance, captured in sides:
             self.count += 1
             box = Box(f"b{self.count}", title, "" if instance is not None else "unchanged", "control")
             if instance is not None and instance.region is not None:
                 box.scene = self.scene(instance.region, depth, prefix)
             scene.boxes.append(box)
-            carried = node.attrs["carried"]
-            reads = range(carried) if instance is None else range(len(instance.region.all_inputs)) if instance.region is not None else range(0)
-            scene.edges += [Edge(None, i, box, i, str(node.inputs[i].type)) for i in reads if i < len(node.inputs)]
+            reads = [*range(carried), *captured]
+            scene.edges += [Edge(None, i, box, port, str(node.inputs[i].type)) for port, i in enumerate(reads)]
             scene.edges += [Edge(box, i, None, i, str(o.type)) for i, o in enumerate(node.outputs)]
         return scene
+
+
+def _ports(node: Node) -> list[int]:
+    """For each input of an operation the port of its opened box it arrives at; -1 for one that steers the operation (a router's scores)."""
+    count = len(node.inputs)
+    if node.op == "loop":
+        return [i + 1 for i in range(count)] if node.attrs["index"] else list(range(count))
+    if node.op in ("skip", "route"):
+        return [0, -1, *range(1, count - 1)]
+    if node.op in ("scan", "cell") and node.instance is not None and node.instance.region is not None:
+        region = node.instance.region
+        first, states = len(region.all_inputs), {s.name: i for i, s in enumerate(region.states)}
+        if node.op == "cell":
+            own = len(region.inputs)
+            return [*range(own), *(first + i for i in range(len(states))), *range(own, first)][:count]
+        given = {index: first + states[name] for name, index in (node.attrs.get("initial") or {}).items()}
+        return [given.get(i, i) for i in range(count)]
+    return list(range(count))
 
 
 def _thin(region: Region) -> bool:
@@ -283,9 +298,7 @@ class LeafEdge:
 def leaf_edges(scene: Scene) -> list[LeafEdge]:
     """All edges of a picture with those that cross borders joined up."""
     found: dict[LeafEdge, None] = {}
-    sources = {None: scene}
     _collect(scene, {i: [(None, i)] for i in range(len(scene.inputs))}, found)
-    del sources
     return list(found)
 
 
@@ -331,4 +344,4 @@ def ends(scene: Scene) -> list[tuple[int, Source, str]]:
     return [(i, s, labels.get(i, "")) for i, sources in result.items() for s in sources]
 
 
-__all__ = ["Box", "Edge", "LeafEdge", "Scene", "TensorType", "ends", "leaf_edges", "picture", "shapes"]
+__all__ = ["Box", "Edge", "LeafEdge", "Scene", "ends", "leaf_edges", "picture"]

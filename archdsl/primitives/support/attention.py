@@ -118,11 +118,12 @@ def attend_scores(
     if groups > 1:
         k, v = (t.unsqueeze(-3).expand(*t.shape[:-2], groups, *t.shape[-2:]).flatten(-4, -3) for t in (k, v))
     scores = (q * scale) @ k.transpose(-1, -2)
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if added is not None:
         scores = scores + added
-    weights = weigh(scores, allowed, score, normalise, sinks)
+    weights = weigh(scores, allowed, score, normalise, sinks).to(v.dtype)
     return F.dropout(weights, dropout) @ v if dropout else weights @ v
 
 
@@ -176,6 +177,6 @@ def attend(
     distance = torch.arange(q.shape[-2], device=q.device)[:, None] - keys
     allowed = seen(distance, causal, window)
     if lengths is not None and not causal:
-        real = keys < lengths.view(*lengths.shape, *[1] * (q.dim() - lengths.dim()))
+        real = keys < lengths.to(q.device).view(*lengths.shape, *[1] * (q.dim() - lengths.dim()))
         allowed = real if allowed is None else allowed & real
     return attend_at(q, k, v, distance, allowed, causal, **options)

@@ -45,7 +45,7 @@ def keep_all(slot: dict[str, Tensor], name: str, new: Tensor, clock: Clock) -> T
 
 def keep_window(slot: dict[str, Tensor], name: str, new: Tensor, clock: Clock, window: int) -> Tensor:
     """Adds new rows to a ring of `window` rows; returns the rows to look at, at the positions `window_positions` says."""
-    time, start = new.shape[-2], clock.start
+    time, start = new.shape[-2], clock.start if isinstance(clock.start, int) else clock.start.to(new.device)
     kept = slot.get(name)
     if kept is None:
         slot[name] = kept = new.new_zeros(*new.shape[:-2], window, new.shape[-1])
@@ -58,7 +58,7 @@ def keep_window(slot: dict[str, Tensor], name: str, new: Tensor, clock: Clock, w
     before = start if isinstance(start, int) else start[:, None]
     old = torch.arange(window, device=new.device) + before - window
     rows = torch.cat((take_rows(kept, old % window), new), -2)
-    last = before + (time if clock.count is None else clock.count[:, None]) - 1
+    last = before + (time if clock.count is None else clock.count.to(new.device)[:, None]) - 1
     newest = last - (last - torch.arange(window, device=new.device)) % window  # the position each row of the ring holds from now on
     slot[name] = take_rows(rows, newest - before + window)
     return rows
@@ -66,7 +66,7 @@ def keep_window(slot: dict[str, Tensor], name: str, new: Tensor, clock: Clock, w
 
 def window_positions(clock: Clock, time: int, window: int, device: torch.device) -> Tensor:
     """Positions of the rows that `keep_window` returned, [N] or [B, N]; negative where there is none."""
-    start = clock.start if isinstance(clock.start, int) else clock.start[:, None]
+    start = clock.start if isinstance(clock.start, int) else clock.start.to(device)[:, None]
     if time > 1:
         return torch.arange(window + time, device=device) + start - window
     slots = torch.arange(window if not isinstance(start, int) else min(window, start + 1), device=device)

@@ -89,5 +89,5 @@ def causal_conv_step(
     if clock.count is None:
         slot["recent"] = rows[..., x.shape[-2] :, :].clone() if x.shape[-2] > reach else rows[..., x.shape[-2] :, :]
     else:
-        slot["recent"] = take_rows(rows, clock.count[:, None] + torch.arange(reach, device=x.device))
+        slot["recent"] = take_rows(rows, clock.count.to(x.device)[:, None] + torch.arange(reach, device=x.device))
     return slide(rows.reshape(-1, *rows.shape[-2:]), weight, bias, groups, dilation).reshape(*x.shape[:-1], weight.shape[0])

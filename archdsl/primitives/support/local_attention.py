@@ -36,7 +36,7 @@ def attend_window(
     distance = torch.arange(window, device=q.device)[:, None] + window - inner
     real = (places >= 0) & (places < time)
     if lengths is not None and not causal:
-        real = real & (places < lengths.view(-1, *[1] * (q.dim() - 3), 1))
+        real = real & (places < lengths.to(q.device).view(-1, *[1] * (q.dim() - 3), 1))
     near = seen(distance, causal, window)
     allowed = real[..., None, None, :] & near if near is not None else real[..., None, None, :]
     out = attend_at(queries, spans(k), spans(v), distance, allowed, causal, **options)
@@ -61,9 +61,9 @@ def attend_chunks(
         allowed = keys[:, None] // chunk == keys // chunk
         allowed = allowed & (distance >= 0) if causal else allowed
         if lengths is not None and not causal:
-            allowed = allowed & (keys < lengths.view(-1, *[1] * (q.dim() - 1)))
+            allowed = allowed & (keys < lengths.to(q.device).view(-1, *[1] * (q.dim() - 1)))
         return attend_at(q, k, v, distance, allowed, causal, **options)
-    ends = torch.full((1,), time, device=q.device) if lengths is None else lengths
+    ends = torch.full((1,), time, device=q.device) if lengths is None else lengths.to(q.device)
     begins = torch.arange(count, device=q.device) * chunk
     own = (ends.view(-1, *[1] * (q.dim() - 3)) - begins).clamp(0, chunk)
     out = attend(chunks(q), chunks(k), chunks(v), causal, None, None if causal else own, **options)

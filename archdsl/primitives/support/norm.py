@@ -84,12 +84,10 @@ def group_norm(
 
     Axes before are left alone, so axis -1 normalises each position by itself. lengths [B] as in `batch_norm`, for a later axis.
     """
-    split = x.unflatten(axis, (groups, -1))
-    axes = list(range(axis, 0))
     if lengths is None:
-        variance, mean = torch.var_mean(split, axes, correction=0, keepdim=True)
-    else:
-        mean, variance, _ = masked_moments(split, real_entries(x, lengths, ragged).unsqueeze(1), axes)
+        return torch.group_norm(x.reshape(-1, *x.shape[axis:]), groups, weight, bias, eps).reshape(x.shape)
+    split = x.unflatten(axis, (groups, -1))
+    mean, variance, _ = masked_moments(split, real_entries(x, lengths, ragged).unsqueeze(1), list(range(axis, 0)))
     out = ((split - mean) * torch.rsqrt(variance + eps)).flatten(axis - 1, axis)
     shape = (-1, *[1] * (-axis - 1))
     if weight is not None:

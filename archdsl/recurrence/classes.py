@@ -1,0 +1,219 @@
+"""What classification finds: the class of a recurrence and the exact pieces its other forms are made of.
+
+Pieces are expressions over accesses (archdsl.recurrence.step) in the index names i, j, k, … of the state's axes. They read inputs, constants,
+weights and the tensors of `Group.prepare` only, all of which are known for all times before the group runs; a group that comes later may also
+read the states (before and after) of the groups before it. A sum over an axis keeps its own name (s, p, r, s1, …), declared beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from archdsl.diagnostics import Span
+from archdsl.graph.expressions import Expr
+from archdsl.recurrence.step import Equation, Step, Tensor
+
+Sums = tuple[tuple[str, int], ...]
+
+
+class Kind(str, Enum):
+    """Classes of recurrences, most specific first where several hold."""
+
+    MAP = "map"  # no state is read: all times at once
+    SOFTMAX = "softmax"  # a ratio of exponentially weighted sums
+    TROPICAL = "tropical"  # h' = max(h + a, b), or min
+    CONSTANT_DIAGONAL = "constant diagonal"  # h' = a * h + b, a the same at all times
+    DIAGONAL = "diagonal"  # h' = a_t * h + b_t, entry by entry
+    MATRIX = "matrix"  # S' = decay * S + update, decay one number, or one per row, or one per column
+    DELTA = "delta"  # S' = decay * S - sum_r k_r (p_r . S) + update
+    BLOCK_DIAGONAL = "block diagonal"  # several states, affine, each entry mixes only with the same entry of the others
+    DENSE = "dense affine"  # h' = A h + b
+    ELEMENTWISE = "elementwise nonlinear"  # h'[i] depends on h[i] only
+    BLOCK = "block nonlinear"  # several states, entry by entry
+    NONLINEAR = "nonlinear"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+AFFINE = frozenset((Kind.CONSTANT_DIAGONAL, Kind.DIAGONAL, Kind.MATRIX, Kind.DELTA, Kind.BLOCK_DIAGONAL, Kind.DENSE))
+
+
+@dataclass(frozen=True)
+class Term:
+    """coefficient * state[at], summed over `sums`: one term of the affine update of `target` (a state's name before the step)."""
+
+    target: str
+    state: str
+    at: tuple[str, ...]
+    coefficient: Expr
+    sums: Sums = ()
+
+
+@dataclass(frozen=True)
+class Outer:
+    """scale * left[i] * right[j]: `left` reads the index i only, `right` j only, `scale` neither."""
+
+    scale: Expr
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True)
+class Decay:
+    """The factor on the state. along: "none" (it is 1), "scalar", "row" (reads i only), "column" (reads j only), or "entry" (all indices).
+
+    log: the logarithm of `value` where that is an expression that needs no log of a rounded number (value is exp(…), sigmoid(…), or products
+    of such); None otherwise. complex: the state is complex. constant: reads no input. sign: "positive", "unit" (in [0, 1]), or "any" if
+    neither is provable from the expression.
+    """
+
+    value: Expr
+    along: str
+    log: Expr | None
+    constant: bool
+    sign: str
+    complex: bool = False
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One rank-one term of a delta rule: - scale * left[i] * (sum_s right[s] * X[s, j]), with `right` written in the index i.
+
+    X is decay * S if after_decay, else S. For side "column" the sum runs over the second axis: - scale * (sum_s X[i, s] right[s]) left[j],
+    with left and right written in j.
+    """
+
+    scale: Expr
+    left: Expr
+    right: Expr
+    after_decay: bool
+
+
+@dataclass(frozen=True)
+class Readout:
+    """target[…] = sum over one axis of the state of query * state: how a matrix state is read without being written out.
+
+    axis: the summed axis of the state. query: in the state's own index names (i, j). after: reads S' rather than S. The kept axes of the
+    state are the target's axes, in order.
+    """
+
+    target: str
+    state: str
+    after: bool
+    axis: int
+    query: Expr
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A yield value num / den of a softmax group, in the names of Softmax: (w + exp(bonus) * value) / (u + exp(bonus)), w and u taken before or
+    after the step. bonus None: just w / u."""
+
+    equation: Equation
+    after: bool
+    bonus: Expr | None = None
+    value: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """w' = exp(log_decay) * w + exp(score) * value; u' = exp(log_decay) * u + exp(score). The ratio w / u is what is read.
+
+    log_decay None: 1. All in the index names of w; u may lack axes of w (then score and log_decay read only u's). maximum: the state that holds
+    a running maximum in the spec, if it writes one (m' = max(m + log_decay, score), log_decay and score being the ones without it).
+    """
+
+    numerator: str
+    denominator: str
+    log_decay: Expr | None
+    score: Expr
+    value: Expr
+    ratios: tuple[Ratio, ...]
+    maximum: str | None = None
+
+
+@dataclass(frozen=True)
+class Tropical:
+    """h' = max(h + add, floor) (or min with sign -1). add: 0 where nothing is added; floor None: nothing to compare with."""
+
+    add: Expr
+    floor: Expr | None
+    maximum: bool
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What keeps a group from a parallel form: the smallest expression that is not affine, its text and place, and the lesson."""
+
+    expr: Expr
+    text: str
+    span: Span | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """States that read one another (a strongly connected component), classified on its own.
+
+    prepare: state-free equations to run for all times before this group, in order (with `tensors` they declare beyond the step's own).
+    Which fields are set depends on kind:
+      affine kinds            terms (complete: the update is the sum of terms plus bias[state]), bias
+      (constant) diagonal     decay, bias
+      matrix                  decay, bias, outers (all of the bias as outer products, or empty if it is not a sum of such)
+      delta                   decay, removals, side, bias, outers
+      block diagonal          terms with coefficients per pair of states
+      dense affine            terms; matrix = (A in i and s, side) if the update is one product A h or A S or S A
+      softmax                 softmax (its running maximum, if there is one, is in `states` too)
+      tropical                tropical
+      nonlinear kinds         obstacle
+    """
+
+    states: tuple[str, ...]
+    kind: Kind
+    reason: str
+    prepare: tuple[Equation, ...] = ()
+    tensors: tuple[Tensor, ...] = ()
+    terms: tuple[Term, ...] = ()
+    bias: dict[str, Expr] = field(default_factory=dict, hash=False)
+    decay: Decay | None = None
+    outers: tuple[Outer, ...] = ()
+    removals: tuple[Removal, ...] = ()
+    side: str = "row"
+    matrix: Expr | None = None
+    softmax: Softmax | None = None
+    tropical: Tropical | None = None
+    obstacle: Obstacle | None = None
+    readouts: tuple[Readout, ...] = ()
+    hidden: bool = False  # the states are read by `readouts` only, so they need not be written out for all times
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Classified:
+    """The class of a step. kind is that of its hardest group; groups stand in an order in which they can be run one after the other.
+
+    after: the equations that no next state needs, in order: run for all times at once once the states (or their readouts, whose targets
+    are then given) are known.
+    reads: which states each next state reads, by name.
+    """
+
+    step: Step
+    kind: Kind
+    reason: str
+    groups: tuple[Group, ...]
+    after: tuple[Equation, ...] = ()
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return tuple(s.before for s in self.step.states)
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        return next((g.obstacle for g in self.groups if g.obstacle is not None), None)
+
+    def group_of(self, state: str) -> Group:
+        return next(g for g in self.groups if state in g.states)
