@@ -10,7 +10,7 @@ from archdsl.diagnostics import ArchError, Source
 from archdsl.diagnostics.index import codes, explain
 from archdsl.language import parse
 
-BLOCK = re.compile(r"```arch\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```arch( fixed)?\n(.*?)```", re.DOTALL)
 SYNTAX = [c for c in codes() if c.startswith("AD01")]
 BY_SIZE = ("AD0110", "AD0113")  # an example would have that size; test_limits.py makes one
 
@@ -32,10 +32,9 @@ def test_examples(code: str) -> None:
     if code in BY_SIZE:
         assert not examples
         return
-    assert 1 <= len(examples) <= 2
-    assert found(examples[0]) == [code]
-    if len(examples) == 2:
-        assert found(examples[1]) == []
+    assert [fixed.strip() for fixed, _ in examples] in (["", "fixed"], [""])
+    assert found(examples[0][1]) == [code]
+    assert all(found(text) == [] for fixed, text in examples if fixed)
 
 
 def test_every_code_of_the_front_end_is_explained() -> None:
