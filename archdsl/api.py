@@ -14,9 +14,11 @@ from archdsl.graph.contracts import check_contracts
 from archdsl.graph.elaborate import decisions, elaborate, pick_arch
 from archdsl.graph.ir import Assumption, Decision, Graph, instances, weights
 from archdsl.language.loader import Loader, Namespace
+from archdsl.primitives.custom import load_wanted_plugins
 from archdsl.share import share
 
 if TYPE_CHECKING:
+    import networkx
     import torch
     from torch import nn
 
@@ -140,6 +142,12 @@ class Spec:
             model.weights_report = load_weights(model, weights, spec=self, strict=strict)
         return model
 
+    def network(self) -> networkx.MultiDiGraph:
+        """The whole architecture as one networkx graph, an operation a node (archdsl.graph.network)."""
+        from archdsl.graph.network import network
+
+        return network(self)
+
     def _repr_html_(self) -> str:
         from archdsl.graph.views import html
 
@@ -224,6 +232,7 @@ def _spec(
     decided: Mapping[str, int] | None,
     contracts: bool,
 ) -> Spec:
+    load_wanted_plugins()
     done = elaborate(namespace, loader, arch, overrides, decided)
     checked = check_contracts(namespace, loader, done, arch, overrides) if contracts and not decided else []
     texts = [e.span.text for e in checked]

@@ -64,9 +64,8 @@ def main() -> None:
     options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for name, row in rows.items():
         times = f"{row['ours_s']:7.3f} s  {row['theirs_s']:7.3f} s"
-        print(
-            f"{name:42} {times}  {row['speed']:5.2f}x  ({row['speed_least']:.2f} to {row['speed_most']:.2f}), by CPU time {row['cpu_speed']:.2f}x"
-        )
+        spread = f"({row['speed_least']:.2f} to {row['speed_most']:.2f})"
+        print(f"{name:42} {times}  {row['speed']:5.2f}x  {spread}, by CPU time {row['cpu_speed']:.2f}x")
     print(f"largest difference of logits, relative: {agreement['logits']:.1e}; tokens equal: {agreement['tokens']}")
 
 

@@ -7,8 +7,13 @@ out=runs/demo
 mkdir -p "$out"
 
 say() { printf '\n# %s\n' "$*"; }
-run() {
-    printf '\n$ %s\n' "$*"
+run() { # shows a command, with quotes around words that need them, and runs it
+    local word
+    printf '\n$'
+    for word in "$@"; do
+        if [[ $word == *[^A-Za-z0-9_./=:-]* ]]; then printf ' "%s"' "$word"; else printf ' %s' "$word"; fi
+    done
+    printf '\n'
     "$@"
 }
 

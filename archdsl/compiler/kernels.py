@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archdsl.compiler import text
 from archdsl.compiler.members import member
-from archdsl.graph.ir import Region
+from archdsl.graph.ir import Node, Region
 from archdsl.recurrence.convert import Converted, NotElementary, convert
 from archdsl.recurrence.text import dumps
 
@@ -45,8 +45,9 @@ def write_branch(form: Whole, found: Converted) -> None:
     method.line(f"if self.kernel is not None and self.kernel.usable({form.like()}):")
     method.indent += 1
     entries = list(found.inputs.values())
-    method.count(parts.before, entries)
-    write_nodes(method, parts.before)
+    before = _with_sources(region, parts.before)
+    method.count(before, entries)
+    write_nodes(method, before)
     given = {name: method.name(value) for name, value in found.inputs.items()}
     by_instance = {i.name: i for i in region.instances.values()}
 
@@ -69,17 +70,24 @@ def write_branch(form: Whole, found: Converted) -> None:
     method.assign(", ".join([*names, *ends]) + ("," if len(names) + len(ends) == 1 else ""), call)
     for value, name in zip(found.yields, names):
         method.source[id(value)] = name
-    method.count(parts.after, region.outputs)
-    write_nodes(method, parts.after)
+    after = _with_sources(region, parts.after)
+    method.count(after, region.outputs)
+    write_nodes(method, after)
     results = [method.name(v) for v in region.outputs]
     method.lines.append(text.statement("return ", ", ".join([*results, *ends]), method.indent))
     method.indent -= 1
     # The loop below knows none of these names.
-    for node in (*parts.before, *parts.after):
+    for node in (*before, *after):
         for value in node.outputs:
             _forget(method, value)
     for value in found.yields:
         _forget(method, value)
+
+
+def _with_sources(region: Region, nodes: list[Node]) -> list[Node]:
+    """The nodes, and before them the parameters that they read and that no other node of theirs makes."""
+    wanted = {id(v) for n in nodes for v in n.inputs}
+    return [*(n for n in region.nodes if not n.inputs and n not in nodes and any(id(o) in wanted for o in n.outputs)), *nodes]
 
 
 def _forget(method: Any, value: Any) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from archdsl.primitives.custom import support_files
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "primitives" / "support", _PACKAGE / "compiler" / "support")
 HEADER = (
@@ -30,16 +32,30 @@ class Piece:
     imports: tuple[str, ...]
 
 
-def files() -> list[Path]:
-    """The files of the library in reading order."""
+def shipped_files() -> list[Path]:
+    """The files that come with archdsl."""
     return [p for folder in FOLDERS for p in sorted(folder.glob("*.py")) if p.name != "__init__.py"]
 
 
-@lru_cache(maxsize=1)
+def files() -> list[Path]:
+    """The files of the library in reading order, those of registered primitives last."""
+    return [*shipped_files(), *support_files()]
+
+
+def definitions(path: Path) -> list[str]:
+    """The names a file of the library defines."""
+    return [piece.name for piece in _pieces(path.read_text(encoding="utf-8"))]
+
+
 def index() -> dict[str, Piece]:
     """Every definition by name. ValueError if two files define the same name."""
+    return _index(support_files())
+
+
+@lru_cache(maxsize=4)
+def _index(own: tuple[Path, ...]) -> dict[str, Piece]:
     pieces: dict[str, Piece] = {}
-    for path in files():
+    for path in [*shipped_files(), *own]:
         for piece in _pieces(path.read_text(encoding="utf-8")):
             if piece.name in pieces:
                 raise ValueError(f"the support library defines `{piece.name}` twice (second time in {path.name})")

@@ -3,8 +3,8 @@
 `structure_hash` ignores how a spec is written: names, blocks that could be inlined, `repeat n {B}` against B written n times, defaults left
 out, parts no output needs. It sees operations and their attributes, wiring, weights with their shapes and first values, and which uses
 share weights. The graph is listed flat from its outputs; values, inputs and weight instances are numbered as they are met. Bodies that run
-under another rule (loop, route, skip, train, scan, reversible repeat) are listed in place between marks. A graph whose flat listing would
-be longer than FLAT_LIMIT is listed region by region instead, so that the work stays in proportion to the file.
+by a rule of their own (loop, route, skip, train, scan, reversible repeat) are listed in place between marks. A graph whose flat listing
+would be longer than FLAT_LIMIT is listed region by region instead, so that the work stays in proportion to the file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def structure_hash(graph: Graph) -> str:
 
 
 def interface_hash(graph: Graph) -> str:
-    """Equal for graphs that can exchange checkpoints: same structure, weight paths, shapes and kinds, inputs and outputs (40 hex digits)."""
+    """Equal for graphs that can exchange checkpoints: structure, weight paths, shapes and kinds, inputs and outputs (40 hex digits)."""
     listing = Listing(graph)
     rows = [listing.digest()]
     rows += sorted(f"{path} {'x'.join(map(str, w.shape))} {w.kind}" for path, w in weights(graph.root))
@@ -77,7 +77,9 @@ Operand = tuple[Frame, Value] | int | ScanState  # a value of an outer frame, it
 class Listing:
     """The canonical listing of a graph."""
 
-    def __init__(self, graph: Graph, signatures: Signatures | None = None, digests: dict[int, str] | None = None, flat: bool | None = None) -> None:
+    def __init__(
+        self, graph: Graph, signatures: Signatures | None = None, digests: dict[int, str] | None = None, flat: bool | None = None
+    ) -> None:
         self.graph = graph
         self.signatures = signatures or Signatures(graph)
         self.rows: list[str] = []

@@ -83,7 +83,9 @@ def flatten(region: Region, opened: bool) -> Flat:
     return flat
 
 
-def _run(flat: Flat, region: Region, known: dict[int, Origin], prefix: str, block: str, calls: tuple[Call, ...], opened: bool) -> list[Origin]:
+def _run(
+    flat: Flat, region: Region, known: dict[int, Origin], prefix: str, block: str, calls: tuple[Call, ...], opened: bool
+) -> list[Origin]:
     for node in region.nodes:
         origins = [known[id(v)] for v in node.inputs]
         name = prefix + (node.instance.name if node.instance is not None else _unnamed(node))
@@ -119,7 +121,7 @@ class Matched:
     added: list[Item]
 
     def __post_init__(self) -> None:
-        self.partner: dict[Item, Item] = {x: y for x, y in self.pairs}
+        self.partner: dict[Item, Item] = dict(self.pairs)
         self._gone, self._new = set(self.removed), set(self.added)
 
     def corresponds(self, a: Origin, b: Origin) -> bool:

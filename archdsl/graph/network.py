@@ -29,7 +29,9 @@ def network(thing: Spec | Graph) -> networkx.MultiDiGraph:
     graph = thing if isinstance(thing, Graph) else thing.graph
     if flat_size(graph.root) > FLAT_LIMIT:
         hint = "Look at it region by region: `archdsl.graph.network.region_network`."
-        raise ArchError(Diagnostic("AD0403", f"`{graph.name}` is too long for a flat graph", note=f"More than {FLAT_LIMIT:,} operations.", hint=hint))
+        raise ArchError(
+            Diagnostic("AD0403", f"`{graph.name}` is too long for a flat graph", note=f"More than {FLAT_LIMIT:,} operations.", hint=hint)
+        )
     return _network(graph.root, opened=True)
 
 
@@ -57,7 +59,9 @@ def _network(region: Region, opened: bool) -> networkx.MultiDiGraph:
 
 
 def _end(made: networkx.MultiDiGraph, name: str, op: str, value: Value) -> Source:
-    made.add_node(name, op=op, name=value.name or name, path=None, shapes=(value.type.sizes,), kinds=(value.type.kind,), parameters=0, attrs={})
+    made.add_node(
+        name, op=op, name=value.name or name, path=None, shapes=(value.type.sizes,), kinds=(value.type.kind,), parameters=0, attrs={}
+    )
     return name, 0, value.type
 
 
@@ -112,7 +116,7 @@ def _attributes(node: Node, owner: str) -> dict[str, Any]:
             for size in weight.shape:
                 n *= size
             count += n if weight.trainable else 0
-    found = {
+    found: dict[str, Any] = {
         "op": node.op,
         "name": words(node),
         "path": _path(node, owner) if instance is not None else None,

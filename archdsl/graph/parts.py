@@ -25,7 +25,7 @@ class Change:
 
     def line(self) -> str:
         """For people: where, then what."""
-        shown = ", ".join(self.paths[:PATHS])
+        shown = ", ".join(p or "the whole" for p in self.paths[:PATHS])
         more = f" and {len(self.paths) - PATHS} more" if len(self.paths) > PATHS else ""
         return f"{shown}{more}: {self.text}"
 
@@ -89,9 +89,9 @@ class Comparison:
             for (first, p), (second, q) in zip(bodies(x.node), bodies(y.node)):
                 one, two = (_join(i.path, "*" if n.isdecimal() else n) for i, n in ((x, first), (y, second)))
                 moved.update({(_join(one, m), _join(two, n)): None for m, n in self._moved.get((id(p), id(q)), {})})
-        for i, (p, q) in enumerate(zip(matched.a.outputs, matched.b.outputs)):
-            if not matched.corresponds(p, q):
-                said.append(Change("wiring", ("",), f"output {i} is {matched.b.name(q)}, was {matched.a.name(p)}"))
+        for i, (old, new) in enumerate(zip(matched.a.outputs, matched.b.outputs)):
+            if not matched.corresponds(old, new):
+                said.append(Change("wiring", ("",), f"output {i} is {matched.b.name(new)}, was {matched.a.name(old)}"))
         if len(a.outputs) != len(b.outputs):
             said.append(Change("changed", ("",), f"outputs: {len(a.outputs)} -> {len(b.outputs)}"))
         return said
@@ -152,7 +152,11 @@ class Comparison:
             for (_, p), (name, q) in zip(left, right):
                 said += [c.below(_join(y.path, name)) for c in self.bodies(p, q)]
             return said
-        said = [Change("changed", (y.path,), f"{len(left)} -> {len(right)} rounds")] if len(left) != len(right) and x.node.op == "repeat" else []
+        said = (
+            [Change("changed", (y.path,), f"{len(left)} -> {len(right)} rounds")]
+            if len(left) != len(right) and x.node.op == "repeat"
+            else []
+        )
         pairs = list(zip(left, right))
         for _, group in groupby(pairs, key=lambda pair: (id(pair[0][1]), id(pair[1][1]))):
             rounds = list(group)
@@ -205,7 +209,8 @@ def _gone(kind: str, flat: Flat, items: list[Item], other: Flat, costs: Costs) -
         for call in item.calls:
             counts[call] = counts.get(call, 0) + 1
     for item in items:
-        whole = next((c for c in item.calls if counts[c] == c.size and c.region.kind == "block" and (c.path, c.region.name) not in both), None)
+        blocks = [c for c in item.calls if counts[c] == c.size and c.region.kind == "block"]
+        whole = next((c for c in blocks if (c.path, c.region.name) not in both), None)
         if whole is None:
             said.append(Change(kind, (item.path,), _described(flat, item)))
         elif whole not in told:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from archdsl.graph.calculus import pullback
 from archdsl.graph.expressions import Expr, Var, order, var
+from archdsl.kernels.c_text import constant
 from archdsl.kernels.loops import Place, Statement, covers, innermost, nest, reads
 from archdsl.recurrence.step import Equation, Step, Tensor, parse_access, split_index
 
@@ -189,7 +190,7 @@ class _Source:
         for k, (state, tensor) in enumerate(zip(self.step.states, self.befores)):
             name, size = f"t{self.number[tensor.name]}", _size(tensor)
             body.append(f"    if (begin[{k}]) memcpy({name}, begin[{k}] + n * {size}, sizeof(real) * {size});")
-            body.append(f"    else for (int i = 0; i < {size}; i++) {name}[i] = {float(state.start)!r};")
+            body.append(f"    else for (int i = 0; i < {size}; i++) {name}[i] = {constant(state.start)};")
         body += ["    for (long t = 0; t < last; t++) {", *("        " + x for x in self.pointers(True))]
         body.append(f"        if (kept[0] && t % {self.every} == 0) {{")
         for k, tensor in enumerate(self.befores):

@@ -89,7 +89,8 @@ class Builder(ExpressionBuilder):
         return cleandoc("\n".join(line.rstrip() for line in text.split("\n"))), Span(self.source, start, end)
 
     def language(self, children: Children, start: int, end: int) -> s.Number:
-        return s.Number(Span(self.source, start, end), int(float(children[1].text)))
+        text = children[1].text
+        return s.Number(Span(self.source, start, end), int(text) if text.isdigit() else -1)
 
     def import_(self, children: Children, start: int, end: int) -> s.Import:
         _, path, _, alias = children

@@ -43,7 +43,7 @@ def generate() -> str:
     keywords, symbols = _words(lark)
     parts = [
         HEADER.format(splice=SPLICE),
-        f"START = {({name: order[table.start_states[name]] for name in STARTS})!r}\n",
+        f"START = { ({name: order[table.start_states[name]] for name in STARTS})!r}\n",
         _block("KEYWORDS", "{", [f"{k!r}: {v!r}" for k, v in sorted(keywords.items())], "}"),
         _block("SYMBOLS", "{", [f"{k!r}: {v!r}" for k, v in sorted(symbols.items())], "}"),
         _block("RULES", "[", [repr(_rule(rule)) for rule in lark.rules], "]"),

@@ -192,7 +192,7 @@ class _Lexer:
     def doc(self, start: int) -> int:
         end = self.text.find('"""', start + 3)
         if end < 0:
-            self.tell("AD0104", 'this doc string is not closed', start, start + 3, "opened here", hint='Close it with `"""`.')
+            self.tell("AD0104", "this doc string is not closed", start, start + 3, "opened here", hint='Close it with `"""`.')
             return len(self.text)
         control = _CONTROL.search(self.text, start, end)
         if control:

@@ -229,6 +229,33 @@ def _operand(at: Situation) -> Diagnostic | None:
     return at.say("AD0123", f"a value is missing after {shown(before)}", "nothing follows", "Complete the expression.", at=before)
 
 
+# ---- shapes and bodies that are missing ----
+
+
+def _shape(at: Situation) -> Diagnostic | None:
+    """`in x [T, d]`, `state S = 0`, `in x: T, d`: a declaration of a value without its shape."""
+    first = at.first
+    if first.kind not in ("IN", "STATE", "PARAM") or at.in_brackets or len(at.statement) < 2 or at.has("ASSIGN", "TILDE", "WHERE"):
+        return None
+    name = at.statement[1].text
+    form = {"IN": f"in {name}: [T, d]", "STATE": f"state {name}: [n, m] = 0", "PARAM": f"param {name}: [d] ~ zeros"}[first.kind]
+    if at.previous.kind == "NAME" and at.accepts("LSQB") and at.token.kind != "LSQB":
+        return at.say("AD0118", "a shape stands in brackets", "not a shape", f"Write `{form}`.", at=at.previous)
+    if at.previous.kind == "COLON" or (at.previous.kind == "NAME" and len(at.statement) == 2 and at.accepts("COLON")):
+        return at.say("AD0118", f"`{name}` is declared without a shape", "expected `: [..]` before this", f"Write `{form}`.")
+    return None
+
+
+def _bodiless(at: Situation) -> Diagnostic | None:
+    heads = [t for t in at.statement if t.kind in ("REPEAT", "LOOP")]
+    if at.previous.text == "train" and at.complete and (at.token.kind in BEGINS or is_word(at.token)):
+        return at.say("AD0136", "`train` takes a body in braces", "expected `{` before this", "Write `train { f } else { g }`.")
+    if not heads or not at.complete or not at.accepts("LBRACE") or not (at.token.kind in STOPS or at.token.kind == "ARROW"):
+        return None
+    word = heads[-1].text
+    return at.say("AD0136", f"this `{word}` has no body", "expected `{` before this", f"Write `{word} 4 {{ … }}`.")
+
+
 # ---- statements and declarations in the wrong place ----
 
 
@@ -307,6 +334,11 @@ def _bare(at: Situation) -> Diagnostic | None:
     if not at.inside:
         hint = "Write `arch Name { … }` or `block Name = …` around it; a constant is `name = value`."
         return at.say("AD0137", "this expression declares nothing", "at the top of the file", hint, at=place)
+    if at.first.kind == "IF":
+        hint = "A conditional is a value: write `y = if c then a else b`."
+        return at.say(
+            "AD0137", "this conditional is not used", "its value goes nowhere", hint, "There are no statements within `if`.", at=place
+        )
     hint = "Use it: `y = …`, or `return …` for the result."
     return at.say("AD0137", "this expression is not used", "its value goes nowhere", hint, "A statement alone changes nothing.", at=place)
 
@@ -328,6 +360,10 @@ def _side_by_side(at: Situation) -> Diagnostic | None:
     also = Label(at.span(at.previous), "and this")
     if at.in_brackets:
         return at.say("AD0127", "a comma is missing", f"expected `,` before {shown(token)}", "Separate the items by commas.")
+    if token.kind == "WHERE":
+        return at.say(
+            "AD0133", "`where` cannot stand behind a value", "not expected", "It stands behind an input, or on a line of its own."
+        )
     hint = "Statements stand on lines of their own or are separated by `;`; a module is applied by `f(x)` or `x -> f`."
     return at.say("AD0133", "two expressions stand side by side", "this", hint, also=also)
 
@@ -349,6 +385,12 @@ def _signs(at: Situation) -> Diagnostic | None:
     if token.kind == "COMMA" and at.inside == "LBRACE" and at.has("COLON"):
         hint = "There are no dictionaries; named values are arguments: `f(a=1, b=2)`."
         return at.say("AD0134", "`,` cannot stand here", "after a labelled module", hint)
+    if token.kind == "COLON" and at.inside == "LSQB":
+        return at.say("AD0134", "a slice is written with `..`", "not expected", "Write `x[1..3]`, `x[..3]` or `x[1..]`.")
+    if token.kind == "COMMA" and not at.in_brackets and at.complete:
+        return at.say(
+            "AD0134", "several values stand in parentheses", "not expected", "Write `(a, b)`; only `return` and `yield` need none."
+        )
     if token.kind == "END":
         return at.say("AD0135", "the file ends too early", f"something is missing after {shown(at.previous)}", "Complete the last line.")
     return None
@@ -365,6 +407,6 @@ def _anything(at: Situation) -> Diagnostic:
 
 
 RULES: tuple[Rule, ...] = (
-    _comment_sign, _doc, _foreign_word, _braces, _condition_behind, _assign, _comparison, _reserved, _pipe, _returned, _operand, _then,
-    _else, _misplaced, _kind, _header, _body, _bare, _side_by_side, _signs,
+    _comment_sign, _doc, _foreign_word, _shape, _braces, _condition_behind, _assign, _comparison, _reserved, _pipe, _returned, _operand, _then,
+    _else, _misplaced, _kind, _bodiless, _header, _body, _bare, _side_by_side, _signs,
 )  # fmt: skip

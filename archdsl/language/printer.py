@@ -259,5 +259,3 @@ class ExpressionPrinter:
         """Comments at the end of an item's line."""
         texts = self.remarks.trailing.get(id(node), []) if self.remarks else []
         return [Suffix(text) for text in texts]
-
-

@@ -108,10 +108,10 @@ class Readout:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A yield value num / den of a softmax group, in the names of Softmax: (w + exp(bonus) * value) / (u + exp(bonus)), w and u taken before or
-    after the step. bonus None: just w / u."""
+    """A tensor `target` (of the shape of the numerator) that the equations of `Classified.after` read: w / u, or with a bonus for the present
+    position (w + exp(bonus) * value) / (u + exp(bonus)), w and u taken before or after the step. bonus and value: in the index names of w."""
 
-    equation: Equation
+    target: str
     after: bool
     bonus: Expr | None = None
     value: Expr | None = None
@@ -165,7 +165,7 @@ class Group:
       delta                   decay, removals, side, bias, outers
       block diagonal          terms with coefficients per pair of states
       dense affine            terms; matrix = (A in i and s, side) if the update is one product A h or A S or S A
-      softmax                 softmax (its running maximum, if there is one, is in `states` too)
+      softmax                 softmax (its running maximum, if there is one, is in `states` too; the ratios' tensors are in `tensors`)
       tropical                tropical
       nonlinear kinds         obstacle
     """

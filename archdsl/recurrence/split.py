@@ -30,9 +30,10 @@ def split(region: Region) -> Parts:
         if any(id(v) in stateful for v in node.inputs):
             stateful |= {id(o) for o in node.outputs}
     recurrent = _feeding_states(region, nodes)
-    before = _hoisted(nodes, stateful)
+    led = _reading_led(nodes)
+    before = _hoisted([n for n in nodes if id(n) not in led], stateful)
     moved = {id(n) for n in before}
-    after = _sunk([n for n in nodes if id(n) not in moved], recurrent)
+    after = _sunk([n for n in nodes if id(n) not in moved], recurrent) if not led else []
     late = {id(n) for n in after}
     core = [n for n in nodes if id(n) not in moved and id(n) not in late]
     made = {id(o) for n in core for o in n.outputs} | {id(s.before) for s in region.states}
@@ -66,6 +67,22 @@ def _feeding_states(region: Region, nodes: list[Node]) -> set[int]:
     return wanted
 
 
+def _reading_led(nodes: list[Node]) -> set[int]:
+    """Nodes that a weight with lead axes (one per head) reaches: over all times its axes would not meet theirs."""
+    values: set[int] = set()
+    found: set[int] = set()
+    for node in nodes:
+        if node.attrs.get("lead") or any(id(v) in values for v in node.inputs):
+            values |= {id(o) for o in node.outputs}
+            found.add(id(node))
+    return found
+
+
+def _scaling(node: Node) -> bool:
+    """`diag(a) @ S` for all times would hold a matrix per time."""
+    return node.op == "matmul" and any(v.node is not None and v.node.op == "diag" for v in node.inputs)
+
+
 def _hoisted(nodes: list[Node], stateful: set[int]) -> list[Node]:
     """State-free heavy nodes and what they need. Sources (parameters) stay where they are used."""
     free = [n for n in nodes if n.inputs and not any(id(o) in stateful for o in n.outputs)]
@@ -73,7 +90,7 @@ def _hoisted(nodes: list[Node], stateful: set[int]) -> list[Node]:
     chosen: list[Node] = []
     for node in reversed(free):
         # Varying inputs only: a product of parameters alone is no work over time.
-        heavy = node.op in HEAVY and any(v.type.batched for v in node.inputs)
+        heavy = node.op in HEAVY and any(v.type.batched for v in node.inputs) and not _scaling(node)
         if heavy or any(id(o) in wanted for o in node.outputs):
             chosen.append(node)
             wanted |= {id(v) for v in node.inputs}

@@ -114,6 +114,8 @@ def _shift(index: str, names: Mapping[str, str]) -> str:
         return index
     new, _, more = names[base].partition("+")
     total = (int(offset) if plus else 0) + (int(more) if more else 0)
+    if new.isdigit():
+        return str(int(new) + total)
     return f"{new}+{total}" if total else new
 
 

@@ -187,7 +187,9 @@ def test_interface_sees_names_and_structure_does_not() -> None:
 def test_weights_correspond_in_canonical_order() -> None:
     a = archdsl.parse("arch A { in x: [T, 8]; f = linear(8); return x -> repeat 2 { residual(rmsnorm -> linear(8)) } -> f }\n"
                       "block residual(f: module) { in x: [..]; return x + f(x) }")  # fmt: skip
-    b = archdsl.parse("arch A { in x: [T, 8]; a = x + (x -> n1: rmsnorm -> l1: linear(8)); return a + (a -> n2: rmsnorm -> l2: linear(8)) -> l3: linear(8) }")
+    b = archdsl.parse(
+        "arch A { in x: [T, 8]; a = x + (x -> n1: rmsnorm -> l1: linear(8)); return a + (a -> n2: rmsnorm -> l2: linear(8)) -> l3: linear(8) }"
+    )
     assert a.structure_hash == b.structure_hash
     pairs = dict(zip(canonical_weights(a.graph), canonical_weights(b.graph)))
     assert pairs["f.weight"] == "l3.weight"
@@ -204,7 +206,10 @@ def test_same_in_another_process() -> None:
 
 def test_depth_program_equals_the_layers_it_applies() -> None:
     model = "arch M(depth = 4) { in x: [T, 8]; return x -> linear(8) -> layers: repeat depth { linear(8) -> relu } -> linear(2) }\n"
-    program = model + 'arch P { in x: [T, 8]; base = pretrained(M, "none"); return x -> base.before(layers) -> base.layers[{}] -> base.after(layers) }}'
+    program = (
+        model
+        + 'arch P { in x: [T, 8]; base = pretrained(M, "none"); return x -> base.before(layers) -> base.layers[{}] -> base.after(layers) }}'
+    )
     assert structure(program.replace("{}", "0..4").replace("}}", "}")) == structure(model)
     assert structure(program.replace("{}", "0..2").replace("}}", "}")) == structure(model, depth=2)
     twice = program.replace("base.layers[{}]", "base.layers[0] -> base.layers[0]").replace("}}", "}")
@@ -223,7 +228,10 @@ def test_a_graph_too_long_to_list_flat() -> None:
 
 
 def test_speed() -> None:
-    text = STD + "arch A(depth = 30) { in x: [T, 64]; return x -> repeat depth { residual(rmsnorm -> Attention(4)) -> residual(rmsnorm -> SwiGLU(128)) } }"
+    text = (
+        STD
+        + "arch A(depth = 30) { in x: [T, 64]; return x -> repeat depth { residual(rmsnorm -> Attention(4)) -> residual(rmsnorm -> SwiGLU(128)) } }"
+    )
     for depth, limit in ((30, 0.02), (1000, 0.5)):
         graph = archdsl.parse(text, depth=depth).graph
         best = min(_timed(graph) for _ in range(3))

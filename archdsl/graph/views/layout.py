@@ -8,6 +8,7 @@ under a least distance. Everything is deterministic.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from archdsl.graph.views.picture import Box, Edge, Scene
 
@@ -142,7 +143,7 @@ class _Layout:
                 chain.append(waypoint)
             chain.append(target)
             self.chains.append((e, chain))
-            for i, (a, b) in enumerate(zip(chain, chain[1:])):
+            for i, (a, b) in enumerate(pairwise(chain)):
                 shift = (self._leaves(e) if i == 0 else 0.0) - (self._arrives(e) if i == len(chain) - 2 else 0.0)
                 a.below.append((b, -shift))
                 b.above.append((a, shift))
@@ -211,7 +212,7 @@ class _Layout:
         """For each pair of layers the edges that may run straight: (urgency, above, below, how far the lower stands to the right)."""
         links: list[list[tuple[float, Spot, Spot, float]]] = [[] for _ in self.layers]
         for number, (e, chain) in enumerate(self.chains):
-            for i, (a, b) in enumerate(zip(chain, chain[1:])):
+            for i, (a, b) in enumerate(pairwise(chain)):
                 leaves = self._leaves(e) if i == 0 else 0.0
                 arrives = self._arrives(e) if i == len(chain) - 2 else 0.0
                 urgency = 0.0 if len(chain) > 2 and 0 < i < len(chain) - 2 else 1.0 if len(chain) == 2 else 2.0
@@ -228,7 +229,7 @@ class _Layout:
             for spot in layer:
                 spot.y = y + (height - spot.height) / 2
             crossing = sum(1 for s in layer for t, _ in s.below if abs(s.x - t.x) > 1)
-            gap = PORT_Y if i == 0 and self.ins or i + 2 == len(self.layers) else GAP_Y
+            gap = PORT_Y if (i == 0 and self.ins) or i + 2 == len(self.layers) else GAP_Y
             y += height + (gap + min(crossing, 5) * 3.0 if i + 1 < len(self.layers) else 0.0)
 
     def _result(self) -> Placed:
@@ -324,7 +325,7 @@ def _ranked(layers: list[list[Spot]], columns: list[_Column]) -> list[_Column]:
     after: dict[_Column, set[_Column]] = {c: set() for c in columns}
     waits = dict.fromkeys(columns, 0)
     for layer in layers:
-        for a, b in zip(layer, layer[1:]):
+        for a, b in pairwise(layer):
             if owner[b] not in after[owner[a]]:
                 after[owner[a]].add(owner[b])
                 waits[owner[b]] += 1

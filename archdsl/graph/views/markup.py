@@ -50,7 +50,11 @@ def _mermaid_boxes(scene: Scene, indent: str) -> list[str]:
 
 def _mermaid(text: str, detail: str = "") -> str:
     """A quoted Mermaid text; signs that Mermaid or HTML reads are written as entities."""
-    said = [t.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;").replace("#", "&num;") for t in (text, detail) if t]
+    said = [
+        t.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;").replace("#", "&num;")
+        for t in (text, detail)
+        if t
+    ]
     return '"' + "<br/>".join(said) + '"'
 
 
@@ -63,9 +67,9 @@ def to_dot(thing: Spec | Graph, depth: int = 2) -> str:
         '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=11];',
         '  edge [fontname="Helvetica", fontsize=9, color="#9aa3b2", fontcolor="#6b7280"];',
     ]
-    lines += [f"  in{i} [label={_dot(name or 'input')}, shape=plaintext, style=\"\"];" for i, name in enumerate(scene.inputs)]
+    lines += [f'  in{i} [label={_dot(name or "input")}, shape=plaintext, style=""];' for i, name in enumerate(scene.inputs)]
     lines += _dot_boxes(scene, "  ")
-    lines += [f"  out{i} [label={_dot(label or 'output')}, shape=plaintext, style=\"\"];" for i, label in _outputs(scene).items()]
+    lines += [f'  out{i} [label={_dot(label or "output")}, shape=plaintext, style=""];' for i, label in _outputs(scene).items()]
     for source, target, label in _edges(scene):
         lines.append(f"  {source} -> {target}" + (f" [label={_dot(label)}];" if label else ";"))
     return "\n".join([*lines, "}", ""])
@@ -78,7 +82,9 @@ def _dot_boxes(scene: Scene, indent: str) -> list[str]:
         style = ', style="rounded,filled,dashed"' if box.shared else ""
         if box.scene is not None:
             lines.append(f"{indent}subgraph cluster_{box.id} {{")
-            lines.append(f'{indent}  label={_dot(_head(box), box.detail)}; style="rounded{",dashed" if box.shared else ""}"; color="#a3adbf";')
+            lines.append(
+                f'{indent}  label={_dot(_head(box), box.detail)}; style="rounded{",dashed" if box.shared else ""}"; color="#a3adbf";'
+            )
             lines += [*_dot_boxes(box.scene, indent + "  "), f"{indent}}}"]
         elif box.sign:
             lines.append(f"{indent}{box.id} [label={_dot(box.sign)}, shape=circle, width=0.3, fixedsize=true, fillcolor=white];")
@@ -104,7 +110,9 @@ def _edges(scene: Scene) -> list[tuple[str, str, str]]:
     """(from, to, label) by name; a label is said once for each value and only where the shape changes."""
     found = []
     reads: dict[str, set[str]] = {}
-    edges = [(b.id if (b := e.source) is not None else f"in{e.output}", e.target.id, e.label, e.output) for e in leaf_edges(scene) if e.target]
+    edges = [
+        (b.id if (b := e.source) is not None else f"in{e.output}", e.target.id, e.label, e.output) for e in leaf_edges(scene) if e.target
+    ]
     edges += [(s.id if s is not None else f"in{o}", f"out{i}", "", o) for i, (s, o), _ in ends(scene)]
     for _, target, label, _ in edges:
         reads.setdefault(target, set()).add(label)

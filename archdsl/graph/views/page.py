@@ -35,7 +35,9 @@ def html(spec: Spec, depth: int = 3, picture_depth: int = 2, sizes: Mapping[str,
     chosen = chosen_sizes([flops, state, *_figures(tree)], sizes, graph.facts)
     arguments = ", ".join(f"{k}={v}" for k, v in graph.arguments.items())
     cells = [line for i, row in enumerate(tree) for line in _lines(row, 0, chosen)]
-    total = _cells(["", graph.name, "", shapes(v.type for v in graph.root.outputs)], spec.parameters, cost.at(flops, chosen), cost.at(state, chosen))
+    total = _cells(
+        ["", graph.name, "", shapes(v.type for v in graph.root.outputs)], spec.parameters, cost.at(flops, chosen), cost.at(state, chosen)
+    )
     at = f" at {escape(at_sizes(chosen))}" if chosen else ""
     return (
         f'<div class="archdsl-page"><style>{_STYLE}</style>'

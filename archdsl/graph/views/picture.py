@@ -31,7 +31,10 @@ _CATEGORIES = {
 
 @dataclass(eq=False)
 class Box:
-    """One box. category colours it; `times` is "30 ×" on a folded repeat; `scene` is what an open box holds; `sign` makes it a small round +."""
+    """One box.
+
+    category colours it; times is "30 ×" on a folded repeat; scene is what an open box holds; sign makes it a small round one: +, ×.
+    """
 
     id: str
     title: str

@@ -46,7 +46,9 @@ def _whole(spec: Spec, sizes: Mapping[str, int] | None) -> str:
     lines += [f"  out  {_typed(v)}" for v in graph.root.outputs]
     lines += ["", "Size and cost" + (f" (one sequence at {at_sizes(chosen)})" if chosen else " (one sequence)")]
     lines.append(f"  {spec.parameters:,} parameters" + (f", {spec.buffers:,} numbers that are not trained" if spec.buffers else ""))
-    lines.append(f"  forward {short(cost.at(flops, chosen))}FLOPs, {size_in_bytes(cost.at(saved, chosen))} kept for the backward pass (float32)")
+    lines.append(
+        f"  forward {short(cost.at(flops, chosen))}FLOPs, {size_in_bytes(cost.at(saved, chosen))} kept for the backward pass (float32)"
+    )
     lines += _largest(graph, chosen)
     lines += ["", "Time", *_time(spec)]
     lines += _state_lines(graph.root, chosen)
@@ -84,7 +86,9 @@ def _largest(graph: Graph, sizes: Mapping[str, int]) -> list[str]:
         total = sum(map(of, parts))
         most = [p for p in sorted(parts, key=lambda p: -of(p))[:3] if of(p)]
         if most:
-            said.append(f"  most {title}: " + ", ".join(f"{p[0].path}{f' ({p[2]} x)' if p[2] > 1 else ''} {of(p) / total:.0%}" for p in most))
+            said.append(
+                f"  most {title}: " + ", ".join(f"{p[0].path}{f' ({p[2]} x)' if p[2] > 1 else ''} {of(p) / total:.0%}" for p in most)
+            )
     return said
 
 
@@ -123,7 +127,9 @@ def _state_lines(region: Region, sizes: Mapping[str, int]) -> list[str]:
     total = cost.state_bytes(region)
     said = ["", f"State kept while decoding: {size_in_bytes(cost.at(total, {**chosen_sizes([total], sizes)}))} per sequence (float32)"]
     for (path, shape), (times, slot) in list(groups.items())[:12]:
-        said.append(f"  {path}: {shape}{f', {float(times):g} x' if times != 1 else ''}{', grows with every position' if slot.grows else ''}")
+        said.append(
+            f"  {path}: {shape}{f', {float(times):g} x' if times != 1 else ''}{', grows with every position' if slot.grows else ''}"
+        )
     if len(groups) > 12:
         said.append(f"  … and {len(groups) - 12} more")
     return said
@@ -150,7 +156,9 @@ def _sharing(root: Region) -> list[str]:
     said = []
     for instance, places in uses.values():
         if len(places) > 1 and _has_weights(instance):
-            said.append(f"{instance.name}: one set of weights, used {len(places)} times (by {', '.join(places[:LISTED])}{', …' if len(places) > LISTED else ''})")
+            said.append(
+                f"{instance.name}: one set of weights, used {len(places)} times (by {', '.join(places[:LISTED])}{', …' if len(places) > LISTED else ''})"
+            )
         elif instance.op == "loop" and instance.node is not None and _has_weights(instance):
             said.append(f"{places[0]}: one set of weights, applied {instance.node.attrs['count']} times in a loop")
     return said
@@ -171,7 +179,10 @@ def _decisions(spec: Spec) -> list[str]:
         options = [str(o) for o in decision.options]
         rest = [o for i, o in enumerate(options) if i != decision.chosen]
         shown = ", ".join(rest[:LISTED]) + (f", … ({len(rest)} others)" if len(rest) > LISTED else "")
-        key = ("/".join(_starred(p) for p in path.split("/")), f"{options[decision.chosen]} (or {shown})" if rest else options[decision.chosen])
+        key = (
+            "/".join(_starred(p) for p in path.split("/")),
+            f"{options[decision.chosen]} (or {shown})" if rest else options[decision.chosen],
+        )
         groups[key] = groups.get(key, 0) + 1
     said = [f"{path}: {text}{f', {n} x' if n > 1 else ''}" for (path, text), n in groups.items()]
     return said[:20] + ([f"… and {len(said) - 20} more"] if len(said) > 20 else [])
@@ -246,7 +257,12 @@ def _part(spec: Spec, path: str, sizes: Mapping[str, int] | None) -> str:
         lines += [f"  out  {shapes([o.type])}" for o in node.outputs]
         lines += _titled("Set to", [f"{k} = {v}" for k, v in node.attrs.items() if _plain(v)])
     elif region is not None:
-        lines += ["", "Reads and gives", *(f"  in   {v.name or 'x'}: {v.type}" for v in region.all_inputs), *(f"  out  {v.type}" for v in region.outputs)]
+        lines += [
+            "",
+            "Reads and gives",
+            *(f"  in   {v.name or 'x'}: {v.type}" for v in region.all_inputs),
+            *(f"  out  {v.type}" for v in region.outputs),
+        ]
     lines += _weights(instance)
     lines += _costs(spec, part, sizes)
     if region is not None:
@@ -308,7 +324,13 @@ def _costs(spec: Spec, part: Part, sizes: Mapping[str, int] | None) -> list[str]
         flops, state = costs.flops(part.region), cost.state_bytes(part.region)
     else:
         flops, state = 0, 0
-    n = costs.instance_parameters(part.instance) if part.instance is not None else costs.parameters(part.region) if part.region is not None else 0
+    n = (
+        costs.instance_parameters(part.instance)
+        if part.instance is not None
+        else costs.parameters(part.region)
+        if part.region is not None
+        else 0
+    )
     chosen = chosen_sizes([flops, state], sizes, spec.graph.facts)
     total = cost.at(costs.flops(spec.graph.root), chosen_sizes([costs.flops(spec.graph.root)], sizes, spec.graph.facts))
     said = [f"{n:,} parameters" + (f", {n / spec.parameters:.1%} of the whole" if spec.parameters and n else "")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -17,13 +18,14 @@ MARGIN = 24.0
 PORT = 26.0  # room for the name of an input above the picture
 CURVE = 8.0
 
-LIGHT = {
-    "ink": "#1f2937", "soft": "#6b7280", "line": "#9aa3b2", "page": "#ffffff", "group": "#f6f7f9", "edge": "#c9ced8",
+# fill (or ink) and stroke (or soft ink) of each kind of thing
+LIGHT: dict[str, tuple[str, str]] = {
+    "ink": ("#1f2937", "#6b7280"), "line": ("#9aa3b2", "#9aa3b2"), "page": ("#ffffff", "#ffffff"), "group": ("#f6f7f9", "#c9ced8"),
     "block": ("#eef1f6", "#a3adbf"), "weights": ("#e3eefb", "#7ba7dc"), "table": ("#e9e4fa", "#a08fd8"), "norm": ("#f3f4f6", "#b6bcc8"),
     "mixing": ("#fdeed6", "#dda653"), "control": ("#fbe4ea", "#d98aa2"), "plain": ("#ffffff", "#c3c9d4"),
 }  # fmt: skip
-DARK = {
-    "ink": "#e5e7eb", "soft": "#9ca3af", "line": "#6b7686", "page": "#111418", "group": "#181c22", "edge": "#353c47",
+DARK: dict[str, tuple[str, str]] = {
+    "ink": ("#e5e7eb", "#9ca3af"), "line": ("#6b7686", "#6b7686"), "page": ("#111418", "#111418"), "group": ("#181c22", "#353c47"),
     "block": ("#222832", "#4d5869"), "weights": ("#1c2e45", "#456f9f"), "table": ("#2a2446", "#6c5ca8"), "norm": ("#20252c", "#4a525f"),
     "mixing": ("#3d2e14", "#a3782f"), "control": ("#3f2029", "#a05870"), "plain": ("#171b20", "#434b57"),
 }  # fmt: skip
@@ -43,7 +45,7 @@ def _document(name: str, scene: Scene, placed: Placed) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="archdsl" width="{width:.0f}" height="{height:.0f}" '
-            f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(name, {chr(34): "&quot;"})}">',
+            f'viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
             f"<title>{escape(name)}</title>",
             f"<style>{_style()}</style>",
             f'<rect class="page" width="{width:.0f}" height="{height:.0f}"/>',
@@ -65,15 +67,17 @@ def _style() -> str:
     return base + _colours(LIGHT) + f"@media (prefers-color-scheme:dark){{{_colours(DARK)}}}"
 
 
-def _colours(theme: dict[str, str | tuple[str, str]]) -> str:
+def _colours(theme: dict[str, tuple[str, str]]) -> str:
+    ink, soft = theme["ink"]
+    group, edge = theme["group"]
     rules = [
-        f".archdsl text{{fill:{theme['ink']}}}",
-        f".archdsl .small{{fill:{theme['soft']}}}",
-        f".archdsl .page{{fill:{theme['page']}}}",
-        f".archdsl .wire{{stroke:{theme['line']}}}",
-        f".archdsl .tip{{fill:{theme['line']}}}",
-        f".archdsl .group{{fill:{theme['group']};stroke:{theme['edge']}}}",
-        f".archdsl .head{{stroke:{theme['group']}}}",
+        f".archdsl text{{fill:{ink}}}",
+        f".archdsl .small{{fill:{soft}}}",
+        f".archdsl .page{{fill:{theme['page'][0]}}}",
+        f".archdsl .wire{{stroke:{theme['line'][0]}}}",
+        f".archdsl .tip{{fill:{theme['line'][0]}}}",
+        f".archdsl .group{{fill:{group};stroke:{edge}}}",
+        f".archdsl .head{{stroke:{group}}}",
     ]
     for kind in ("block", "weights", "table", "norm", "mixing", "control", "plain"):
         fill, stroke = theme[kind]
@@ -182,14 +186,15 @@ def _rect(style: str, x: float, y: float, w: float, h: float, radius: float) -> 
 def _path(points: list[tuple[float, float]]) -> str:
     """A line that runs down, across in the middle of each gap, and down again, with rounded corners."""
     text = f"M{_n(points[0][0])} {_n(points[0][1])}"
-    for (ax, ay), (bx, by) in zip(points, points[1:]):
+    for (ax, ay), (bx, by) in pairwise(points):
         if abs(bx - ax) < 0.5:
             text += f"V{_n(by)}"
             continue
         middle = (ay + by) / 2
         r = min(CURVE, abs(bx - ax) / 2, abs(by - ay) / 2)
         side = r if bx > ax else -r
-        text += f"V{_n(middle - r)}Q{_n(ax)} {_n(middle)} {_n(ax + side)} {_n(middle)}H{_n(bx - side)}Q{_n(bx)} {_n(middle)} {_n(bx)} {_n(middle + r)}V{_n(by)}"
+        text += f"V{_n(middle - r)}Q{_n(ax)} {_n(middle)} {_n(ax + side)} {_n(middle)}"
+        text += f"H{_n(bx - side)}Q{_n(bx)} {_n(middle)} {_n(bx)} {_n(middle + r)}V{_n(by)}"
     return text
 
 

@@ -116,7 +116,9 @@ class _Rows:
         output = shapes(v.type for v in region.outputs)
         parameters = 0 if row.shared else self.costs.parameters(region) * times
         flops, state = self.costs.flops(region) * times, cost.state_bytes(region) * times
-        child = Row(f"{row.path}.{span}", span, "round" if times == 1 else f"{times} x", output, parameters, flops, state, times, row.shared)
+        child = Row(
+            f"{row.path}.{span}", span, "round" if times == 1 else f"{times} x", output, parameters, flops, state, times, row.shared
+        )
         child.rows = self.of(region, child.path + ".", depth - 2, row.shared)
         return child
 
@@ -160,15 +162,26 @@ def summary(thing: Spec | Graph, depth: int | None = None, sizes: Mapping[str, i
     total = cost.Costs()
     parameters, flops, state = total.parameters(graph.root), total.flops(graph.root), cost.state_bytes(graph.root)
     chosen = chosen_sizes([flops, state, *(f for r in _walk(tree) for f in (r.flops, r.state))], sizes, graph.facts)
-    lines = [("", "what", "output", "parameters", "FLOPs", "state")]
+    lines: list[tuple[str, ...]] = [("", "what", "output", "parameters", "FLOPs", "state")]
     for i, row in enumerate(tree):
         _lines(row, "", i + 1 == len(tree), chosen, lines, top=True)
-    end = (graph.name, "", shapes(v.type for v in graph.root.outputs), f"{parameters:,}", short(cost.at(flops, chosen)), _state(state, chosen))
+    end = (
+        graph.name,
+        "",
+        shapes(v.type for v in graph.root.outputs),
+        f"{parameters:,}",
+        short(cost.at(flops, chosen)),
+        _state(state, chosen),
+    )
     text = _table([*lines, end], color)
     arguments = ", ".join(f"{k}={v}" for k, v in graph.arguments.items())
     head = f"{graph.name}({arguments})" if arguments else graph.name
     inputs = ", ".join(f"{v.name}: {v.type}" for v in graph.root.inputs)
-    note = f"FLOPs and state of one sequence at {at_sizes(chosen)}; state in float32." if chosen else "FLOPs and state of one sequence, float32."
+    note = (
+        f"FLOPs and state of one sequence at {at_sizes(chosen)}; state in float32."
+        if chosen
+        else "FLOPs and state of one sequence, float32."
+    )
     if any(r.times > 1 and r.rows for r in _walk(tree)):
         note += " Under `n x`: one round."
     return f"{head}   {inputs}\n{text}\n{note}"
