@@ -275,7 +275,8 @@ class Listing:
     def _scan(self, frame: Frame, node: Node) -> str:
         """A scan or one step of it: inputs and states are numbered when the body first needs them."""
         instance = node.instance
-        assert instance is not None and instance.region is not None
+        assert instance is not None
+        assert instance.region is not None
         region = instance.region
         place = self._enter(frame, node, instance, region)
         told = self.signatures.node(node)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from archdsl.diagnostics import Diagnostic, Label, Source, Span
 from archdsl.language.arch_parser import KEYWORDS
-from archdsl.language.layout import ENDS
+from archdsl.language.layout import ENDS, OPERATORS
 from archdsl.language.lexer import Token, kinds
 
+HEADERS = ("BLOCK", "ARCH", "SCAN", "ACT")
+INFIX = OPERATORS - {"NOT"} | {"ASSIGN", "ARROW", "BAR"}
 RESERVED = frozenset(KEYWORDS.values())
 STOPS = frozenset(("SEP", "SEMI", "COMMA", "RPAR", "RSQB", "RBRACE", "END"))
 BEGINS = kinds("NAME PRIMED NUMBER STRING TRUE FALSE NONE LPAR LSQB LBRACE NOT IF REPEAT LOOP REVERSIBLE ROUTE SKIP TRAIN")

@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from archdsl.graph.expressions import ZERO, Const, Custom, Expr, Var, call, const, var
+from archdsl.graph.expressions import ZERO, Const, Custom, Expr, Var, call, const, substitute
 from archdsl.recurrence.algebra import indices, is_call, reads
-from archdsl.recurrence.step import INDICES, Equation, Step, Tensor, access, access_text, parse_access, reindexed, split_index
+from archdsl.recurrence.step import INDICES, Equation, Step, Tensor, access, parse_access, reindexed, split_index
 
 Sums = tuple[tuple[str, int], ...]
 SUM_NAMES = "sprquvwxyzabcdefgh"
@@ -124,8 +124,8 @@ class Linear:
 
     def _instance(self, name: str, at: tuple[str, ...], node: Var) -> Form:
         """The form of a temporary, at other indices."""
-        for equation, form in self.forms[name]:
-            names = self._fit(equation, at)
+        for equation, form in reversed(self.forms[name]):
+            names = self._fit(equation, at, node)
             if names is None:
                 continue
             terms = []
@@ -142,20 +142,10 @@ class Linear:
             return Form(reindexed(form.free, names), tuple(terms))
         raise NotAffine(node, "it is read across parts that are written separately")
 
-    def _fit(self, equation: Equation, at: Sequence[str]) -> dict[str, str] | None:
-        """How to rename an equation's indices so that it gives the entry `at`; None if that entry is (partly) of another equation."""
-        sizes = dict(equation.free)
-        names: dict[str, str] = {}
-        for own, wanted in zip(equation.at, at):
-            base, offset = split_index(own)
-            name, shift = split_index(wanted)
-            size = sizes[base] if base else 1
-            extent = self.sizes[name] if name else 1
-            if shift < offset or shift + extent > offset + size:
-                return None
-            moved = f"{name}+{shift - offset}" if name and shift != offset else name or str(shift - offset)
-            if base and names.setdefault(base, moved) != moved:
-                return None
+    def _fit(self, equation: Equation, at: Sequence[str], node: Var) -> dict[str, str] | None:
+        names = fit(equation, at, self.sizes)
+        if isinstance(names, str):
+            raise NotAffine(node, "it is read across parts that are written separately")
         return names
 
     def _apply(self, node: Expr, done: Mapping[Expr, Form]) -> Form:
@@ -247,6 +237,24 @@ class Linear:
         return Form(form.free, tuple(Mono(s, at, c, sums) for (s, at, sums), c in found.items() if c is not ZERO))
 
 
+def fit(equation: Equation, at: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str] | None | str:
+    """How to rename an equation's indices so that it gives the entry `at`; None if it writes no such entry, "part" if it writes some only."""
+    own_sizes = dict(equation.free)
+    names: dict[str, str] = {}
+    partial = False
+    for own, wanted in zip(equation.at, at):
+        base, offset = split_index(own)
+        name, shift = split_index(wanted)
+        size = own_sizes[base] if base else 1
+        extent = sizes[name] if name else 1
+        if shift + extent <= offset or shift >= offset + size:
+            return None
+        moved = f"{name}+{shift - offset}" if name and shift != offset else name or str(shift - offset)
+        partial |= shift < offset or shift + extent > offset + size
+        partial |= bool(base) and names.setdefault(base, moved) != moved
+    return "part" if partial else names
+
+
 def sum_names_tidied(term: Mono) -> Mono:
     """Summed indices named s, p, r, … in the order in which the access has them."""
     at = [split_index(a)[0] for a in term.at]
@@ -296,8 +304,6 @@ def diagonal_of(value: Expr, x: str, y: str, known: Mapping[str, Expr]) -> Expr 
         name, at = parse_access(node)
         if name in known and set(at) == {x, y} and len(at) == 2:
             fixed[node.name] = reindexed(known[name], {"i": x})
-    from archdsl.graph.expressions import substitute
-
     return reindexed(substitute(value, fixed), {y: x})
 
 
@@ -348,6 +354,3 @@ def _diagonal_product(equation: Equation, known: Mapping[str, Expr]) -> Expr | N
         else:
             return None
     return diagonal_of(body, "i", "j", known)
-
-
-__all__ = ["Form", "Linear", "Mono", "NotAffine", "access_text", "diagonal_of", "diagonals", "shifted", "var"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from archdsl.diagnostics import Span
-from archdsl.graph.expressions import Expr, Var, order, substitute, text, var
+from archdsl.graph.expressions import Apply, Expr, Var, order, substitute, var
 
 INDICES = "ijklmn"  # names of free indices by position
 SUMMED = ("s", "p", "r")  # names of summed indices
@@ -41,8 +41,13 @@ class Equation:
     span: Span | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
+        from archdsl.recurrence.infix import infix
+
+        body = infix(self.body)
+        if self.sums and is_sum(self.body):
+            body = f"({body})"
         total = "".join(f"sum_{name} " for name, _ in self.sums)
-        return f"{access_text(self.target, self.at)} = {total}{text(self.body)}"
+        return f"{access_text(self.target, self.at).removesuffix('[]')} = {total}{body}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,11 @@ class Step:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.equations))
+
+
+def is_sum(body: Expr) -> bool:
+    """Whether a sum sign before the text of `body` would take in its first addend only."""
+    return isinstance(body, Apply) and body.function in ("add", "sub", "where", "neg")
 
 
 def access_text(name: str, at: tuple[str, ...]) -> str:

@@ -201,12 +201,10 @@ def test_explain_error(run):
     assert "AD0905" in unknown.stderr
 
 
-COMMAND_CODES = [code for code in codes() if code.startswith("AD09") and "```console" in (explain(code) or "")]
-
-
-def test_every_code_of_the_command_line_has_a_page():
-    used = {code for path in (ROOT / "archdsl" / "cli").glob("*.py") for code in re.findall(r'"(AD09\d\d)"', path.read_text())}
-    assert used <= set(COMMAND_CODES)
+# The codes that the command line itself raises, and that of a part that is not there.
+COMMAND_CODES = sorted(
+    {code for path in (ROOT / "archdsl" / "cli").glob("*.py") for code in re.findall(r"AD09\d\d", path.read_text())} | {"AD0920"}
+)
 
 
 @pytest.mark.parametrize("code", COMMAND_CODES)

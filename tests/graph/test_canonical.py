@@ -58,7 +58,8 @@ SAME = {
         "arch A { in x: [T, 8]; b = x -> linear(8); a = x -> linear(8, bias=false); return a * 2 + b }",
     ),
     "the order in which a block takes its values": (
-        "block F { in a: [T, 8]; in b: [T, 8]; return (b -> linear(8)) - (a -> tanh) }\narch A { in x: [T, 8]; return F(x -> linear(8), x -> linear(8)) }",
+        "block F { in a: [T, 8]; in b: [T, 8]; return (b -> linear(8)) - (a -> tanh) }\n"
+        "arch A { in x: [T, 8]; return F(x -> linear(8), x -> linear(8)) }",
         "arch A { in x: [T, 8]; second = x -> linear(8); return (second -> linear(8)) - (x -> linear(8) -> tanh) }",
     ),
     "a repeat and its rounds written out": (
@@ -90,9 +91,11 @@ SAME = {
         "arch A { in x: [T, 8]; return x -> linear(8) }",
     ),
     "names inside a scan": (
-        "scan s { in q: [n]; in k: [n]; state S: [n] = 0; state dead: [n] = 0; S' = 0.5 * S + k; dead' = dead + q; yield q * S' }\n"
+        "scan s { in q: [n]; in k: [n]; state S: [n] = 0; state dead: [n] = 0; S' = 0.5 * S + k; dead' = dead + q; "
+        "yield q * S' }\n"
         "arch A { in x: [T, 8]; return s(x, linear(8)(x)) }",
-        "scan r { in a: [m]; in b: [m]; state Z: [m] = 0; Z' = 0.5 * Z + b; yield a * Z' }\narch A { in x: [T, 8]; return r(x, linear(8)(x)) }",
+        "scan r { in a: [m]; in b: [m]; state Z: [m] = 0; Z' = 0.5 * Z + b; yield a * Z' }\n"
+        "arch A { in x: [T, 8]; return r(x, linear(8)(x)) }",
     ),
     "a shared instance reached through a block": (
         "block F(f: module) { in x: [..]; return f(x) * 2 }\narch A { in x: [T, 8]; g = linear(8); y = g(x); return F(g)(y) }",
@@ -131,10 +134,19 @@ DIFFERENT = {
         "arch A { in x: [T, 8]; return x -> loop 3 { linear(8) } }",
         "arch A { in x: [T, 8]; return x -> repeat 3 { linear(8) } }",
     ),
-    "rounds of a loop": ("arch A { in x: [T, 8]; return x -> loop 3 { linear(8) } }", "arch A { in x: [T, 8]; return x -> loop 4 { linear(8) } }"),
-    "rounds of a repeat": ("arch A { in x: [T, 8]; return x -> repeat 3 { linear(8) } }", "arch A { in x: [T, 8]; return x -> repeat 4 { linear(8) } }"),
+    "rounds of a loop": (
+        "arch A { in x: [T, 8]; return x -> loop 3 { linear(8) } }",
+        "arch A { in x: [T, 8]; return x -> loop 4 { linear(8) } }",
+    ),
+    "rounds of a repeat": (
+        "arch A { in x: [T, 8]; return x -> repeat 3 { linear(8) } }",
+        "arch A { in x: [T, 8]; return x -> repeat 4 { linear(8) } }",
+    ),
     "a residual": ("arch A { in x: [T, 8]; return x + linear(8)(x) }", "arch A { in x: [T, 8]; return linear(8)(x) }"),
-    "sides of a subtraction": ("arch A { in x: [T, 8]; y = linear(8)(x); return x - y }", "arch A { in x: [T, 8]; y = linear(8)(x); return y - x }"),
+    "sides of a subtraction": (
+        "arch A { in x: [T, 8]; y = linear(8)(x); return x - y }",
+        "arch A { in x: [T, 8]; y = linear(8)(x); return y - x }",
+    ),
     "two inputs of one size or of two": (
         "arch A { in x: [T, 8]; in y: [T, 8]; return mean(x, axis=0) + mean(y, axis=0) }",
         "arch A { in x: [T, 8]; in y: [S, 8]; return mean(x, axis=0) + mean(y, axis=0) }",
@@ -188,7 +200,8 @@ def test_weights_correspond_in_canonical_order() -> None:
     a = archdsl.parse("arch A { in x: [T, 8]; f = linear(8); return x -> repeat 2 { residual(rmsnorm -> linear(8)) } -> f }\n"
                       "block residual(f: module) { in x: [..]; return x + f(x) }")  # fmt: skip
     b = archdsl.parse(
-        "arch A { in x: [T, 8]; a = x + (x -> n1: rmsnorm -> l1: linear(8)); return a + (a -> n2: rmsnorm -> l2: linear(8)) -> l3: linear(8) }"
+        "arch A { in x: [T, 8]; a = x + (x -> n1: rmsnorm -> l1: linear(8)); "
+        "return a + (a -> n2: rmsnorm -> l2: linear(8)) -> l3: linear(8) }"
     )
     assert a.structure_hash == b.structure_hash
     pairs = dict(zip(canonical_weights(a.graph), canonical_weights(b.graph)))

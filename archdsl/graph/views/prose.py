@@ -156,9 +156,8 @@ def _sharing(root: Region) -> list[str]:
     said = []
     for instance, places in uses.values():
         if len(places) > 1 and _has_weights(instance):
-            said.append(
-                f"{instance.name}: one set of weights, used {len(places)} times (by {', '.join(places[:LISTED])}{', …' if len(places) > LISTED else ''})"
-            )
+            shown = ", ".join(places[:LISTED]) + (", …" if len(places) > LISTED else "")
+            said.append(f"{instance.name}: one set of weights, used {len(places)} times (by {shown})")
         elif instance.op == "loop" and instance.node is not None and _has_weights(instance):
             said.append(f"{places[0]}: one set of weights, applied {instance.node.attrs['count']} times in a loop")
     return said

@@ -62,7 +62,8 @@ def _style() -> str:
     base = (
         ".archdsl text{font:12px ui-sans-serif,system-ui,'Segoe UI',Helvetica,Arial,sans-serif;text-anchor:middle}"
         ".archdsl .title{font-weight:600}.archdsl .small{font-size:10.5px}.archdsl .left{text-anchor:start}.archdsl .right{text-anchor:end}"
-        ".archdsl .head{paint-order:stroke;stroke-width:5px;stroke-linejoin:round}.archdsl .wire{fill:none;stroke-width:1.4}.archdsl .shared{stroke-dasharray:5 3}.archdsl .box{stroke-width:1.2}"
+        ".archdsl .head{paint-order:stroke;stroke-width:5px;stroke-linejoin:round}.archdsl .box{stroke-width:1.2}"
+        ".archdsl .wire{fill:none;stroke-width:1.4}.archdsl .shared{stroke-dasharray:5 3}"
     )
     return base + _colours(LIGHT) + f"@media (prefers-color-scheme:dark){{{_colours(DARK)}}}"
 

@@ -111,22 +111,13 @@ class _Scan(torch.autograd.Function):
         da = None
         if ctx.needs_input_grad[0]:
             before = torch.cat((h0.unsqueeze(1), h[:, :-1]), 1)
-            da = _reduced(g, before, a)
-        first = a[:, 0].conj() if a.is_complex() else a[:, 0]
-        return da, g, first * g[:, 0], None
-
-
-def _reduced(g: Tensor, before: Tensor, a: Tensor) -> Tensor:
-    """sum of g * conj(before) over the axes along which a was stretched."""
-    product = g * (before.conj() if before.is_complex() else before)
-    if product.is_complex() and not a.is_complex():
-        product = product.real
-    return product.sum_to_size(a.shape)
+            da = (g * before.conj()).sum_to_size(a.shape)
+        return da, g, a[:, 0].conj() * g[:, 0], None
 
 
 def backwards(a: Tensor, dh: Tensor, engine: str) -> Tensor:
     """g_t = dh_t + conj(a_{t+1}) g_{t+1}."""
-    coefficient = a.conj() if a.is_complex() else a
+    coefficient = a.conj().resolve_conj()
     if a.shape[1] > 1:
         coefficient = torch.cat((torch.ones_like(a[:, :1]), coefficient[:, 1:].flip(1)), 1)
     return ENGINES[engine](coefficient, dh.flip(1), torch.zeros_like(dh[:, 0])).flip(1)
@@ -136,5 +127,6 @@ def linear_scan(a: Tensor, b: Tensor, h0: Tensor, engine: str = "two_level") -> 
     """All states of h_t = a_t h_{t-1} + b_t. a [N or 1, T or 1, body or 1…], b [N, T, body…], h0 [N, body…] -> h [N, T, body…]."""
     if b.shape[1] == 0:
         return b
-    result: Tensor = _Scan.apply(a, b.contiguous(), h0, engine)
+    dtype = torch.promote_types(a.dtype, torch.promote_types(b.dtype, h0.dtype))
+    result: Tensor = _Scan.apply(a.to(dtype), b.to(dtype).contiguous(), h0.to(dtype), engine)
     return result

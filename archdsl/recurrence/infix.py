@@ -1,0 +1,68 @@
+"""Expressions in the notation of a textbook: infix, with the parentheses that are needed and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, order
+from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM
+
+CHOICE = 0  # if … then … else …: binds loosest
+
+_SIGNS = {
+    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}", "pow": "{} ** {}",
+    "eq": "{} == {}", "ne": "{} != {}", "lt": "{} < {}", "le": "{} <= {}", "gt": "{} > {}", "ge": "{} >= {}",
+    "and_": "{} and {}", "or_": "{} or {}", "not_": "not {}", "square": "{} ** 2", "reciprocal": "1 / {}",
+    "mod": "{} % {}", "floordiv": "{} // {}", "where": "if {} then {} else {}",
+}  # fmt: skip
+_LEVELS = {"and_": COMPARE, "or_": COMPARE, "not_": COMPARE, "mod": PRODUCT, "floordiv": PRODUCT, "where": CHOICE}
+
+
+def infix(root: Expr, name: Callable[[str], str] | None = None) -> str:
+    """One line. name: how an access is written; by default as it stands, a number without axes without its brackets."""
+    texts: dict[Expr, tuple[str, int]] = {}
+    for node in order(root):
+        texts[node] = _text(node, texts, name or _plain)
+    return texts[root][0]
+
+
+def _plain(access: str) -> str:
+    return access.removesuffix("[]")
+
+
+def _text(node: Expr, texts: dict[Expr, tuple[str, int]], name: Callable[[str], str]) -> tuple[str, int]:
+    if isinstance(node, Const):
+        return number(node.value)
+    if isinstance(node, Var):
+        return name(node.name), CALL
+    if isinstance(node, Custom):
+        return texts[node.value]
+    assert isinstance(node, Apply)
+    sign = _SIGNS.get(node.function)
+    if sign is None:
+        return f"{node.function}({', '.join(texts[a][0] for a in node.args)})", CALL
+    level = _LEVELS.get(node.function, FUNCTIONS[node.function].level)
+    return sign.format(*(_fitted(texts[a], level, i) for i, a in enumerate(node.args))), level
+
+
+def _fitted(text: tuple[str, int], level: int, index: int) -> str:
+    own = text[1]
+    if level == CHOICE:
+        fits = own > CHOICE or index == 2
+    elif level == COMPARE:
+        fits = own > COMPARE
+    elif level == NEGATE:
+        fits = own > NEGATE
+    elif level == POWER:
+        fits = own > POWER or (index == 1 and own == NEGATE)
+    else:
+        fits = own > level and not (own == NEGATE and index) or (index == 0 and own == level and level in (SUM, PRODUCT))
+    return text[0] if fits else f"({text[0]})"
+
+
+def number(value: complex | float) -> tuple[str, int]:
+    """A number's text: six digits, and fractions such as 1/3 where they are meant."""
+    if isinstance(value, complex):
+        return f"{value:.6g}", SUM
+    shown = repr(value) if len(repr(value)) < 10 else f"{value:.6g}"
+    return shown, (NEGATE if shown.startswith("-") else CALL)
