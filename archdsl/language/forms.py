@@ -29,6 +29,7 @@ def shape(at: Situation) -> Diagnostic | None:
 
 
 def bodiless(at: Situation) -> Diagnostic | None:
+    """`repeat 3` and `train` without a body."""
     heads = [t for t in at.statement if t.kind in ("REPEAT", "LOOP")]
     if at.previous.text == "train" and at.complete and (at.token.kind in BEGINS or is_word(at.token)):
         return at.say("AD0136", "`train` takes a body in braces", "expected `{` before this", "Write `train { f } else { g }`.")
@@ -42,6 +43,7 @@ def bodiless(at: Situation) -> Diagnostic | None:
 
 
 def misplaced(at: Situation) -> Diagnostic | None:
+    """Statements at the top of a file, declarations inside a body."""
     token = at.token
     if at.statement or token.kind not in (*STATEMENTS, *DECLARATIONS):
         return None
@@ -56,6 +58,7 @@ def misplaced(at: Situation) -> Diagnostic | None:
 
 
 def header(at: Situation) -> Diagnostic | None:
+    """A declaration that lacks its name, its body, its inputs or its condition."""
     first, token = at.first, at.token
     unnamed = first.kind == "NAME" and first.text in DECLARATION_WORDS and len(at.statement) == 1 and not at.inside
     if unnamed and token.kind in ("LPAR", "LBRACE", "STRING"):
@@ -76,6 +79,7 @@ def header(at: Situation) -> Diagnostic | None:
 
 
 def kind(at: Situation) -> Diagnostic | None:
+    """`heads: 8` in a list of parameters."""
     if at.previous.kind != "COLON" or at.first.kind not in HEADERS or at.inside != "LPAR" or at.token.kind == "NAME":
         return None
     name = at.tokens[at.index - 2].text
@@ -84,6 +88,7 @@ def kind(at: Situation) -> Diagnostic | None:
 
 
 def body(at: Situation) -> Diagnostic | None:
+    """A body behind something that takes none."""
     if at.token.kind != "LBRACE" or not at.complete:
         return None
     before = at.previous

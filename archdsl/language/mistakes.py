@@ -278,6 +278,6 @@ def _anything(at: Situation) -> Diagnostic:
 
 
 RULES: tuple[Rule, ...] = (
-    _comment_sign, _doc, _foreign_word, forms.shape, _braces, _condition_behind, _assign, _comparison, _reserved, _pipe, _returned, _operand,
-    _then, _else, forms.misplaced, forms.kind, forms.bodiless, forms.header, forms.body, forms.bare, _side_by_side, _signs,
+    _comment_sign, _doc, _foreign_word, forms.shape, _braces, _condition_behind, _assign, _comparison, _reserved, _pipe, _returned,
+    _operand, _then, _else, forms.misplaced, forms.kind, forms.bodiless, forms.header, forms.body, forms.bare, _side_by_side, _signs,
 )  # fmt: skip

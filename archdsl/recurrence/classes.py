@@ -175,6 +175,7 @@ class Group:
     reason: str
     prepare: tuple[Equation, ...] = ()
     tensors: tuple[Tensor, ...] = ()
+    equations: tuple[Equation, ...] = ()  # the step's own equations that depend on these states, in order
     terms: tuple[Term, ...] = ()
     bias: dict[str, Expr] = field(default_factory=dict, hash=False)
     decay: Decay | None = None

@@ -42,7 +42,14 @@ def _text(node: Expr, texts: dict[Expr, tuple[str, int]], name: Callable[[str], 
     if sign is None:
         return f"{node.function}({', '.join(texts[a][0] for a in node.args)})", CALL
     level = _LEVELS.get(node.function, FUNCTIONS[node.function].level)
-    return sign.format(*(_fitted(texts[a], level, i) for i, a in enumerate(node.args))), level
+    joined = [texts[a][0] if _joins(node, a) else _fitted(texts[a], level, i) for i, a in enumerate(node.args)]
+    return sign.format(*joined), level
+
+
+def _joins(node: Apply, arg: Expr) -> bool:
+    """a + (b - c) and a * (b * c) read the same without their parentheses."""
+    inside = {"add": ("add", "sub"), "mul": ("mul",)}.get(node.function, ())
+    return isinstance(arg, Apply) and arg.function in inside
 
 
 def _fitted(text: tuple[str, int], level: int, index: int) -> str:

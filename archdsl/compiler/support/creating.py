@@ -32,5 +32,6 @@ def created(kind: type[nn.Module], device: str | torch.device, dtype: torch.dtyp
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
     model = model._apply(cast).to_empty(device=device)
-    initialise_all(model, seed)
+    if torch.device(device).type != "meta":  # there nothing is held that could be filled
+        initialise_all(model, seed)
     return model
