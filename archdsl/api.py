@@ -196,7 +196,9 @@ def parse(
     return _spec(loader.text(text, name), loader, arch, overrides, decisions, contracts)
 
 
-def build(path: str | os.PathLike[str], *, device: str = "cpu", dtype: str = "float32", seed: int = 0, weights: Any = None, **overrides: Any) -> Any:
+def build(
+    path: str | os.PathLike[str], *, device: str = "cpu", dtype: str = "float32", seed: int = 0, weights: Any = None, **overrides: Any
+) -> Any:
     """`load(path, **overrides).build(…)` in one call."""
     return load(path, **overrides).build(device=device, dtype=dtype, seed=seed, weights=weights)
 

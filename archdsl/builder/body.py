@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Union
 
-from archdsl.builder.expression import HERE, E, checked_name, tree, wrong
+from archdsl.builder.expression import HERE, E, checked_name, placeless, tree, wrong
 from archdsl.diagnostics import Source
 from archdsl.language import syntax as s
 
@@ -26,7 +26,8 @@ def shape_of(shape: Any) -> s.Shape | None:
         statement = declaration.body.statements[0]
         if not isinstance(statement, s.Input) or len(declaration.body.statements) != 2:
             wrong(f"{shape!r} is not a shape", 'For example "[T, d]" or "int[T]".')
-        return statement.shape
+        made: s.Shape | None = placeless(statement.shape)
+        return made
     return s.Shape(HERE, "float", [tree(d) for d in shape])
 
 
@@ -116,7 +117,7 @@ class Body:
         declaration = file.declarations[0]
         if len(file.declarations) != 1 or not isinstance(declaration, s.BlockDecl) or declaration.body.expression is not None:
             wrong("these lines are not statements of one body")
-        self._statements += declaration.body.statements
+        self._statements += placeless(declaration).body.statements
 
     def tree(self) -> s.Body:
         """The body; an expression alone if it only returns one."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from archdsl.builder.body import Body, shape_of
-from archdsl.builder.expression import HERE, E, checked_name, code, tree, wrong
+from archdsl.builder.expression import HERE, E, checked_name, code, placeless, tree, wrong
 from archdsl.diagnostics import Source
 from archdsl.language import syntax as s
 
@@ -49,7 +49,7 @@ class Builder:
         """A builder that begins with the declarations of a spec (its comments are not kept). Raises ArchError if it does not parse."""
         from archdsl.language import parse
 
-        file = parse(Source(name, text))
+        file = placeless(parse(Source(name, text)))
         made = cls(file.doc)
         made._imports, made._declarations = list(file.imports), list(file.declarations)
         made._version, made._pins = file.version, list(file.pins)
@@ -128,7 +128,7 @@ class Builder:
         """Declarations written as text. Raises ArchError if they do not parse."""
         from archdsl.language import parse
 
-        file = parse(Source("<builder>", text))
+        file = placeless(parse(Source("<builder>", text)))
         self._imports += file.imports
         archs = [d.name for d in self._declarations if isinstance(d, s.BlockDecl) and d.is_arch]
         for declaration in file.declarations:

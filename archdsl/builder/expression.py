@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from fractions import Fraction
 from typing import Any, NoReturn, Union
 
@@ -33,6 +34,23 @@ def checked_name(name: str) -> str:
     if name in KEYWORDS:
         wrong(f"`{name}` is a word of the language", "Choose another name.")
     return name
+
+
+def placeless(node: Any) -> Any:
+    """A parsed tree with all places forgotten, so that it prints in the order in which the program put it."""
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (list, tuple)):
+            stack += item
+        elif isinstance(item, s.Node):
+            for f in fields(item):
+                value = getattr(item, f.name)
+                if isinstance(value, Span):
+                    setattr(item, f.name, HERE)
+                else:
+                    stack.append(value)
+    return node
 
 
 class E:
@@ -201,7 +219,7 @@ def code(text: str) -> E:
     """An expression written as text: `code("4 * d")`. Raises ArchError if it does not parse."""
     from archdsl.language import parse_expression
 
-    return E(parse_expression(Source("<builder>", text)))
+    return E(placeless(parse_expression(Source("<builder>", text))))
 
 
 def pipe(*stages: Any) -> E:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -113,12 +114,12 @@ def _function(body: Body, callee: FunctionRecipe, flat: Positional, named: Given
                     hint=f"Put them in a row: `module -> {callee.name}`.",
                 )
         if all(isinstance(a, (int, float, Fraction)) and not isinstance(a, bool) for a in args):
-            from archdsl.graph.functions import evaluate_number
-
-            try:
-                return evaluate_number(callee.name, [float(a) for a in args])
-            except (ValueError, OverflowError, ZeroDivisionError):
+            if len(args) != SCALAR_FUNCTIONS[callee.name].arity:
+                body.fail("AD0203", f"`{callee.name}` takes {SCALAR_FUNCTIONS[callee.name].arity} arguments, not {len(args)}", node.span)
+            number = SCALAR_FUNCTIONS[callee.name].value(*(float(a) for a in args))
+            if isinstance(number, complex) or not math.isfinite(number):
                 body.fail("AD0405", "this number has no finite value", node.span)
+            return number
         body.fail("AD0210", f"`{callee.name}` cannot take {describe(args[0])}", node.span)
     try:
         return statics.call(callee.name, args)
@@ -167,6 +168,21 @@ def _configure_primitive(body: Body, callee: PrimitiveRecipe, given: Positional,
     return PrimitiveRecipe(callee.name, node.span, callee.primitive, args, now)
 
 
+_WORDS = {
+    "size": "a size",
+    "int": "a whole number",
+    "number": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "shape": "a shape",
+    "module": "a module",
+    "act": "an activation",
+    "value": "a value",
+    "init": "an initialiser",
+}
+
+
 def _fit(body: Body, owner: str, param: Param, value: Any, span: Span) -> Any:
     """Checks an argument against its parameter's kind."""
     if value is None and param.default is None:
@@ -205,9 +221,7 @@ def _fit(body: Body, owner: str, param: Param, value: Any, span: Span) -> Any:
         value = Init("constant", (float(value),)) if number else value
         ok = isinstance(value, Init)
     if not ok:
-        words = {"size": "a size", "int": "a whole number", "number": "a number", "bool": "true or false", "str": "a text", "list": "a list", "shape": "a shape",
-                 "module": "a module", "act": "an activation", "value": "a value", "init": "an initialiser"}  # fmt: skip
-        body.fail("AD0210", f"`{param.name}` of {owner} must be {words.get(kind, kind)}", span, f"this is {describe(value)}")
+        body.fail("AD0210", f"`{param.name}` of {owner} must be {_WORDS.get(kind, kind)}", span, f"this is {describe(value)}")
     return value
 
 
@@ -363,7 +377,13 @@ def index(body: Body, value: Value, items: list[Any], span: Span) -> Any:
 
 
 def primitive(
-    body: Body, recipe: PrimitiveRecipe, inputs: list[Any], span: Span, label: str | None, bound: Bound | None = None, base: str | None = None
+    body: Body,
+    recipe: PrimitiveRecipe,
+    inputs: list[Any],
+    span: Span,
+    label: str | None,
+    bound: Bound | None = None,
+    base: str | None = None,
 ) -> Any:
     """Applies a primitive: ports checked, parameters completed, types inferred, a node and (with weights) an instance made.
 

@@ -147,7 +147,9 @@ class Body:
         base = occurrence or (instance.name if instance else op)
         count = self._occurrences.get(base, 0) + 1
         self._occurrences[base] = count
-        node = Node(op, list(inputs), attrs, [], Origin(span, self.via), instance, list(borrowed), base if count == 1 else f"{base}_{count}")
+        node = Node(
+            op, list(inputs), attrs, [], Origin(span, self.via), instance, list(borrowed), base if count == 1 else f"{base}_{count}"
+        )
         node.outputs = [Value(t, self.region, node, None, i) for i, t in enumerate(types)]
         self.region.nodes.append(node)
         if instance is not None and instance.node is None:

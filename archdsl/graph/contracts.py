@@ -25,6 +25,15 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: Fraction(a) / Fraction(b),
+    "**": lambda a, b: a**b,
+}
+
+
 class _Failed(Exception):
     """A condition that does not hold, with the explanation to show."""
 
@@ -33,7 +42,9 @@ class _Failed(Exception):
         self.node, self.label, self.note = node, label, note
 
 
-def check_contracts(namespace: Namespace, loader: Loader, done: Elaborated, arch: str | None, overrides: Mapping[str, Any]) -> list[ast.Expect]:
+def check_contracts(
+    namespace: Namespace, loader: Loader, done: Elaborated, arch: str | None, overrides: Mapping[str, Any]
+) -> list[ast.Expect]:
     """Checks every `expect` of the chosen arch. Returns those that were checked; raises ArchError with all that fail.
 
     A line without `with` speaks of the parameters' defaults, so it is skipped when the caller overrides some.
@@ -43,7 +54,9 @@ def check_contracts(namespace: Namespace, loader: Loader, done: Elaborated, arch
     name = pick_arch(namespace, arch).name
     for expect in namespace.expects:
         if expect.arch is None:
-            collector.add(Diagnostic("AD0504", "this contract stands above every arch", expect.span, hint="Put it below the arch it speaks of."))
+            collector.add(
+                Diagnostic("AD0504", "this contract stands above every arch", expect.span, hint="Put it below the arch it speaks of.")
+            )
             continue
         if expect.arch != name or (overrides and not expect.overrides):
             continue
@@ -55,7 +68,9 @@ def check_contracts(namespace: Namespace, loader: Loader, done: Elaborated, arch
             checked.append(expect)
         except ArchError as error:
             for diagnostic in error.diagnostics:
-                collector.add(diagnostic if _shows(diagnostic, expect) else diagnostic.with_labels(Label(expect.span, "while checking this contract")))
+                collector.add(
+                    diagnostic if _shows(diagnostic, expect) else diagnostic.with_labels(Label(expect.span, "while checking this contract"))
+                )
         except _Failed as failed:
             collector.add(_broken(expect, failed))
     collector.check()
@@ -131,7 +146,7 @@ class _Figures:
                 raise ArchError(Diagnostic("AD0405", "division by zero", node.span))
             if node.op == "**" and not (isinstance(right, int) and 0 <= right <= 64):
                 raise ArchError(Diagnostic("AD0404", "this power is too large", node.span))
-            return {"+": lambda: left + right, "-": lambda: left - right, "*": lambda: left * right, "/": lambda: Fraction(left) / Fraction(right), "**": lambda: left**right}[node.op]()  # fmt: skip
+            return _ARITHMETIC[node.op](left, right)
         name, arguments = _figure_call(node)
         if name is None or name not in FIGURES or name == "causal":
             known = [*FIGURES, *self.graph.arguments]
@@ -153,12 +168,16 @@ class _Figures:
         options: dict[str, Any] = {}
         for argument in arguments:
             if argument.name is None:
-                raise ArchError(Diagnostic("AD0503", f"give the sizes of `{name}` by name", argument.span, hint=f"For example `{name}(T=4096)`."))
+                raise ArchError(
+                    Diagnostic("AD0503", f"give the sizes of `{name}` by name", argument.span, hint=f"For example `{name}(T=4096)`.")
+                )
             value = argument.value
             options[argument.name] = value.value if isinstance(value, (ast.Bool, ast.String)) else self.number(value)
         dtype = options.pop("dtype", "float32")
         if dtype not in cost.BYTES:
-            raise ArchError(Diagnostic("AD0503", f"`{dtype}` is not a dtype known here", node.span, hint=f"Known: {', '.join(cost.BYTES)}."))
+            raise ArchError(
+                Diagnostic("AD0503", f"`{dtype}` is not a dtype known here", node.span, hint=f"Known: {', '.join(cost.BYTES)}.")
+            )
         if name == "params":
             options.pop("train", None)
             figure: Any = self.costs.parameters(self.graph.root)
@@ -174,7 +193,13 @@ class _Figures:
         if missing:
             wanted = ", ".join(f"{m}=…" for m in sorted(missing))
             raise ArchError(
-                Diagnostic("AD0503", f"`{name}` depends on sizes that are not given", node.span, f"{name} = {figure}", hint=f"Write `{name}({wanted})`.")
+                Diagnostic(
+                    "AD0503",
+                    f"`{name}` depends on sizes that are not given",
+                    node.span,
+                    f"{name} = {figure}",
+                    hint=f"Write `{name}({wanted})`.",
+                )
             )
         return cost.at(figure, {k: v for k, v in options.items() if isinstance(v, int)})
 
@@ -204,7 +229,9 @@ class _Figures:
             return "Parameters: " + " + ".join(listed[:6]) + (f" + {len(listed) - 6} more" if len(listed) > 6 else "") + "."
         if "state_bytes" in names:
             found = cost.slots(self.graph.root)
-            return "State kept: " + (", ".join(f"{p}.{s.name} [{', '.join(map(str, s.shape))}]" for p, s, _ in found[:6]) or "nothing") + "."
+            return (
+                "State kept: " + (", ".join(f"{p}.{s.name} [{', '.join(map(str, s.shape))}]" for p, s, _ in found[:6]) or "nothing") + "."
+            )
         if "flops" in names:
             return f"FLOPs for one sequence: {self.costs.flops(self.graph.root)}."
         return ""

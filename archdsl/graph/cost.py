@@ -95,7 +95,9 @@ def executions(node: Node) -> list[tuple[Region, Any]]:
         return [(r, chosen.count(r)) for r in dict.fromkeys(chosen)]
     if node.op == "route":
         router, experts = node.attrs["router"], instance.rounds or []
-        visits: Any = {"topk": router["k"], "hash": router["k"] or 1, "expert_choice": router["capacity"] or 1}.get(router["kind"], len(experts))
+        visits: Any = {"topk": router["k"], "hash": router["k"] or 1, "expert_choice": router["capacity"] or 1}.get(
+            router["kind"], len(experts)
+        )
         return [(r, Fraction(visits).limit_denominator(1000) * experts.count(r) / len(experts)) for r in dict.fromkeys(experts)]
     region = node.attrs.get("region") or instance.region
     assert region is not None

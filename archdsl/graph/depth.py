@@ -29,7 +29,12 @@ def pretrained(body: Body, positional: list[tuple[Any, ast.Expr]], node: ast.Cal
     """`pretrained(Arch, "name")`: the arch, to be filled with published weights when it is built."""
     things = [v for v, _ in positional]
     if len(things) != 2 or not isinstance(things[1], str):
-        body.fail("AD0203", '`pretrained` takes an arch and the name of its weights', node.span, hint='For example `pretrained(SmolLM2, "smollm2-135m")`.')
+        body.fail(
+            "AD0203",
+            "`pretrained` takes an arch and the name of its weights",
+            node.span,
+            hint='For example `pretrained(SmolLM2, "smollm2-135m")`.',
+        )
     arch = things[0]
     if not isinstance(arch, DeclaredRecipe) or not isinstance(arch.decl, ast.BlockDecl) or not arch.decl.is_arch:
         body.fail("AD0210", "`pretrained` needs an arch", positional[0][1].span, f"this is {describe(arch)}")
@@ -50,7 +55,12 @@ def part(body: Body, thing: Any, node: ast.Call) -> View | None:
     assert isinstance(node.function, ast.Attribute)
     arguments = node.arguments
     if len(arguments) != 1 or arguments[0].name is not None or not isinstance(arguments[0].value, ast.Name):
-        body.fail("AD0203", f"`.{node.function.name}` takes the label of a repeat", node.span, hint=f"For example `base.{node.function.name}(layers)`.")
+        body.fail(
+            "AD0203",
+            f"`.{node.function.name}` takes the label of a repeat",
+            node.span,
+            hint=f"For example `base.{node.function.name}(layers)`.",
+        )
     return PartView(arguments[0].value.id, node.span, thing, node.function.name == "before")
 
 
@@ -163,7 +173,12 @@ class LayersView(View):
             if value.type.sizes != start.type.sizes:
                 body.fail("AD0301", f"the layers of `{region.name}` take {start.type}", span, f"given {value.type}")
         if len(split.inputs) > carried or split.borrowed:
-            body.fail("AD0232", f"the layers of `{region.name}` use values from outside the repeat", span, "so they can't be applied apart from it")
+            body.fail(
+                "AD0232",
+                f"the layers of `{region.name}` use values from outside the repeat",
+                span,
+                "so they can't be applied apart from it",
+            )
         indices = self.indices if self.indices is not None else list(range(len(split.instance.rounds)))
         if not indices:
             return apply.outputs(inputs)

@@ -57,7 +57,9 @@ def pick_arch(namespace: Namespace, name: str | None = None) -> ast.BlockDecl:
                 span,
                 "this is a block" if blocks else "",
                 note="An `arch` is what can be built; blocks are its parts.",
-                hint=f"Write `arch {blocks[-1].name}(…) {{ … }}` instead of `block`." if blocks else "Write `arch Name(…) { in x: [d]  return … }`.",
+                hint=f"Write `arch {blocks[-1].name}(…) {{ … }}` instead of `block`."
+                if blocks
+                else "Write `arch Name(…) { in x: [d]  return … }`.",
             )
         )
     return archs[-1]
@@ -99,7 +101,9 @@ def elaborate(
         pass
     except SizeTooLarge:
         session.collector.add(
-            Diagnostic("AD0404", f"a size of `{decl.name}` grows too large to reason about", decl.name_span, hint="Give some of the sizes numbers.")
+            Diagnostic(
+                "AD0404", f"a size of `{decl.name}` grows too large to reason about", decl.name_span, hint="Give some of the sizes numbers."
+            )
         )
     except RecursionError:
         session.collector.add(
@@ -221,7 +225,9 @@ def _weightless(bound: Any) -> bool:
     from archdsl.graph.kinds import ClosureRecipe, DeclaredRecipe, FunctionRecipe
 
     recipe = bound.recipe
-    return isinstance(recipe, (FunctionRecipe, ClosureRecipe)) or (isinstance(recipe, DeclaredRecipe) and isinstance(recipe.decl, ast.ActDecl))
+    return isinstance(recipe, (FunctionRecipe, ClosureRecipe)) or (
+        isinstance(recipe, DeclaredRecipe) and isinstance(recipe.decl, ast.ActDecl)
+    )
 
 
 def decision_tree(decisions: Mapping[str, int]) -> Decisions:

@@ -94,8 +94,12 @@ def _name(body: Body, node: ast.Name) -> Any:
     if found is not None:
         return found
     if node.id in body.reserved:
-        body.fail("AD0211", f"`{node.id}` is used before it is bound", node.span, "bound further down", hint="Move its line above this one.")
-    options = scope.visible() | set(scope.namespace.names) | set(PRIMITIVES) | set(SCALAR_FUNCTIONS) | set(body.session.loader.prelude().names)
+        body.fail(
+            "AD0211", f"`{node.id}` is used before it is bound", node.span, "bound further down", hint="Move its line above this one."
+        )
+    options = (
+        scope.visible() | set(scope.namespace.names) | set(PRIMITIVES) | set(SCALAR_FUNCTIONS) | set(body.session.loader.prelude().names)
+    )
     body.fail(
         "AD0201",
         f"there is nothing called `{node.id}`",
@@ -207,7 +211,9 @@ def _binary(body: Body, node: ast.Binary) -> Any:
         if node.op == "@":
             for side, where in ((left, node.left), (right, node.right)):
                 if not isinstance(side, Value):
-                    body.fail("AD0210", "`@` multiplies two values", where.span, f"this is {describe(side)}", hint="Use `*` to scale by a number.")
+                    body.fail(
+                        "AD0210", "`@` multiplies two values", where.span, f"this is {describe(side)}", hint="Use `*` to scale by a number."
+                    )
             return apply.primitive(body, PrimitiveRecipe("matmul", node.span, PRIMITIVES["matmul"]), [left, right], node.span, None)
         return apply.pointwise(body, OPERATORS[node.op], [left, right], node.span)
     for side, where in ((left, node.left), (right, node.right)):
@@ -252,7 +258,9 @@ def _if(body: Body, node: ast.If) -> Any:
                 )
         return apply.pointwise(body, "where", [condition, then, otherwise], node.span)
     if not isinstance(condition, bool):
-        body.fail("AD0210", "the condition of an `if` must be true or false", node.condition.span, describe(condition), hint="Compare: `n == 0`.")
+        body.fail(
+            "AD0210", "the condition of an `if` must be true or false", node.condition.span, describe(condition), hint="Compare: `n == 0`."
+        )
     return evaluate(body, node.then if condition else node.otherwise)
 
 
@@ -305,7 +313,12 @@ def _comprehension(body: Body, node: ast.Comprehension) -> list[Any]:
 
 
 def _set(body: Body, node: ast.SetExpr) -> Any:
-    body.fail("AD0213", "a set in braces gives a parameter's options", node.span, hint="Write `d in {64, 128} = 128` in the parameter list; a list is [64, 128].")
+    body.fail(
+        "AD0213",
+        "a set in braces gives a parameter's options",
+        node.span,
+        hint="Write `d in {64, 128} = 128` in the parameter list; a list is [64, 128].",
+    )
 
 
 def _tilde(body: Body, node: ast.Tilde) -> ShapeInit:
@@ -338,7 +351,13 @@ def initialiser(body: Body, node: ast.Expr) -> Init:
         return Init("constant", (float(value),))
     if isinstance(value, list):
         return _initialiser(body, "values", [(None, value)], node)
-    body.fail("AD0214", "after `~` stands a way to initialise", node.span, describe(value), hint="For example zeros, ones, normal(0.02), uniform(-1, 1).")
+    body.fail(
+        "AD0214",
+        "after `~` stands a way to initialise",
+        node.span,
+        describe(value),
+        hint="For example zeros, ones, normal(0.02), uniform(-1, 1).",
+    )
 
 
 def _names_initialiser(body: Body, node: ast.Expr) -> bool:

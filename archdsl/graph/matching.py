@@ -61,6 +61,7 @@ class Flat:
     outputs: list[Origin]
     blocks: dict[str, Region]
     names: dict[Origin, str] = field(default_factory=dict)
+    kept: list[Origin] = field(default_factory=list)  # values needed besides the outputs: side losses, next states
 
     def name(self, origin: Origin) -> str:
         """How a message calls a value."""
@@ -80,7 +81,25 @@ def flatten(region: Region, opened: bool) -> Flat:
     inputs |= {id(inner): ("captured", i) for i, (_, inner) in enumerate(region.captures)}
     inputs |= {id(s.before): ("state", i) for i, s in enumerate(region.states)}
     flat.outputs = _run(flat, region, inputs, "", "", (), opened)
+    flat.kept += [inputs[id(s.after)] for s in region.states if s.after is not None]
+    _drop_unneeded(flat)
     return flat
+
+
+def _drop_unneeded(flat: Flat) -> None:
+    """Takes out operations that nothing needs: what does not count is no difference."""
+    needed: set[Item] = set()
+    stack = [*flat.outputs, *flat.kept]
+    while stack:
+        first, _ = stack.pop()
+        if isinstance(first, Item) and first not in needed:
+            needed.add(first)
+            stack += first.inputs
+    for item in flat.items:
+        if item not in needed:
+            for call in item.calls:
+                call.size -= 1
+    flat.items = [i for i in flat.items if i in needed]
 
 
 def _run(
@@ -107,6 +126,7 @@ def _run(
             known[id(value)] = origin
             if value.name:
                 flat.names[origin] = value.name
+    flat.kept += [known[id(v)] for v in region.aux.values()]
     return [known[id(v)] for v in region.outputs]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -137,13 +138,11 @@ def _align(region: Region, captured: list[Value], borrowed: list[Instance]) -> N
     region.borrowed = list(borrowed)
 
 
-def loop(
-    body: Body, recipe: ClosureRecipe, node: ast.Loop, inputs: list[Value], span: Span, label: str | None, bound: Bound | None
-) -> Any:
+def loop(body: Body, recipe: ClosureRecipe, node: ast.Loop, inputs: list[Value], span: Span, label: str | None, bound: Bound | None) -> Any:
     """`loop n { B }`: one instance of B applied n times; an index is a value, since the weights may not depend on it."""
     inputs = [body.resolve(v) for v in inputs]
     indices = _rounds(body, recipe, node.count, node.variable)
-    if indices and any(b - a != 1 for a, b in zip(indices, indices[1:])):
+    if indices and any(b - a != 1 for a, b in itertools.pairwise(indices)):
         body.fail("AD0210", "a loop runs over a range of whole numbers", node.count.span)
     name = bound.name if bound is not None else body.claim("loop", label, span)
     syntax, until = node.body, node.until
@@ -262,7 +261,9 @@ def route(
     regions = [_round_region(body, recipe, node.body, "expert", name, {}, [x], f"{name}.{i}", span) for i in range(experts)]
     captured = _joint(body, regions)
     if captured or any(r.borrowed for r in regions):
-        body.fail("AD0226", "an expert can't use values of the body around it", node.body.span, "each expert sees only the tokens sent to it")
+        body.fail(
+            "AD0226", "an expert can't use values of the body around it", node.body.span, "each expert sees only the tokens sent to it"
+        )
     _keeps(body, node, regions[0], x)
     instance = body.place(Instance(name, "route", body.region, rounds=regions), bound)
     attrs = {"router": router, "experts": experts}
@@ -272,13 +273,24 @@ def route(
 def _keeps(body: Body, node: ast.Route, region: Region, x: Value) -> None:
     out = [v.type for v in region.outputs]
     if len(out) != 1 or out[0].sizes != x.type.sizes:
-        body.fail("AD0224", f"the body of `{node.kind}` must keep the shape of what it is given", node.body.span, f"it takes {x.type} and gives {', '.join(map(str, out))}")
+        body.fail(
+            "AD0224",
+            f"the body of `{node.kind}` must keep the shape of what it is given",
+            node.body.span,
+            f"it takes {x.type} and gives {', '.join(map(str, out))}",
+        )
 
 
 def _route_options(body: Body, recipe: ClosureRecipe, node: ast.Route, x: Value) -> tuple[dict[str, Any], dict[str, Any], Value]:
     positional = [a for a in node.arguments if a.name is None]
     if len(positional) != 1:
-        body.fail("AD0225", "`route` takes one router", node.span, f"known routers: {', '.join(ROUTERS)}", hint="For example `route(topk(2), experts=8) { … }`.")
+        body.fail(
+            "AD0225",
+            "`route` takes one router",
+            node.span,
+            f"known routers: {', '.join(ROUTERS)}",
+            hint="For example `route(topk(2), experts=8) { … }`.",
+        )
     kind, args = _router(body, recipe, positional[0].value)
     options: dict[str, Any] = {"experts": None, "logits": None, "normalise": True, "capacity": None}
     for argument in node.arguments:
@@ -294,7 +306,9 @@ def _route_options(body: Body, recipe: ClosureRecipe, node: ast.Route, x: Value)
         size = logits.type.sizes[-1] if logits.type.rank else None
         experts = experts if experts is not None else size
         if size != experts:
-            body.fail("AD0301", "the logits do not fit the experts", node.span, f"{experts} experts, but the last axis of the logits is {size}")
+            body.fail(
+                "AD0301", "the logits do not fit the experts", node.span, f"{experts} experts, but the last axis of the logits is {size}"
+            )
     if not isinstance(experts, int) or isinstance(experts, bool) or not 1 <= experts <= MAX_ROUNDS:
         body.fail("AD0204", "`route` needs the number of experts", node.span, hint="For example `experts=8`.")
     options["experts"] = experts
@@ -306,7 +320,9 @@ def _route_options(body: Body, recipe: ClosureRecipe, node: ast.Route, x: Value)
     router = {
         "kind": kind,
         "k": (args[0] if args else 1) if kind in ("topk", "hash") else None,
-        "capacity": float(options["capacity"]) if options["capacity"] is not None else (float(args[0]) if kind == "expert_choice" and args else None),
+        "capacity": float(options["capacity"])
+        if options["capacity"] is not None
+        else (float(args[0]) if kind == "expert_choice" and args else None),
         "normalise": bool(options["normalise"]),
     }
     return router, options, logits
@@ -319,7 +335,12 @@ def _router(body: Body, recipe: ClosureRecipe, node: ast.Expr) -> tuple[str, lis
         from archdsl.diagnostics import suggestion
 
         text = name.id if isinstance(name, ast.Name) else ""
-        body.fail("AD0225", f"there is no router `{text}`" if text else "a router is named here", node.span, hint=suggestion(text, ROUTERS, f"Known: {', '.join(ROUTERS)}."))
+        body.fail(
+            "AD0225",
+            f"there is no router `{text}`" if text else "a router is named here",
+            node.span,
+            hint=suggestion(text, ROUTERS, f"Known: {', '.join(ROUTERS)}."),
+        )
     args = [_in_scope(body, recipe, a.value) for a in arguments]
     for value, argument in zip(args, arguments):
         if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)) or (name.id == "topk" and not isinstance(value, int)):
@@ -339,15 +360,29 @@ def _skip(body: Body, recipe: ClosureRecipe, node: ast.Route, x: Value, span: Sp
         else:
             body.fail("AD0202", "`skip` takes a router and capacity=", argument.span)
     if isinstance(capacity, bool) or not isinstance(capacity, (int, float, Fraction)) or not 0 < capacity <= 1:
-        body.fail("AD0204", "`skip` needs a capacity between 0 and 1", node.span, "the share of positions that go through the body", hint="For example `capacity=1/8`.")
+        body.fail(
+            "AD0204",
+            "`skip` needs a capacity between 0 and 1",
+            node.span,
+            "the share of positions that go through the body",
+            hint="For example `capacity=1/8`.",
+        )
     if router is None:
         router = PrimitiveRecipe("linear", node.span, PRIMITIVES["linear"], {"out": 1})
     if is_module(router):
-        scores = apply.module(body, router, [x], node.span, "router" if not isinstance(router, Bound) and "router" not in body.region.instances else None)
+        scores = apply.module(
+            body, router, [x], node.span, "router" if not isinstance(router, Bound) and "router" not in body.region.instances else None
+        )
     else:
         scores = router
     if not isinstance(scores, Value) or scores.type.rank != x.type.rank or scores.type.sizes[-1] != 1:
-        body.fail("AD0301", "the router of `skip` gives one score per position", node.span, f"it gives {scores.type if isinstance(scores, Value) else describe(scores)}", hint="For example `skip(linear(1), capacity=1/8) { … }`.")
+        body.fail(
+            "AD0301",
+            "the router of `skip` gives one score per position",
+            node.span,
+            f"it gives {scores.type if isinstance(scores, Value) else describe(scores)}",
+            hint="For example `skip(linear(1), capacity=1/8) { … }`.",
+        )
     name = bound.name if bound is not None else body.claim("skip", label, span)
     region = _round_region(body, recipe, node.body, "expert", name, {}, [x], name, span)
     _keeps(body, node, region, x)

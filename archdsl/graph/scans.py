@@ -165,7 +165,13 @@ def fill_scan(child: Body, decl: ast.ScanDecl, steps: list[TensorType], span: Sp
             _poison(child, statement)
     _complete(child, decl)
     if not any(isinstance(s, ast.Yield) for s in statements):
-        child.fail("AD0217", f"the scan `{decl.name}` yields nothing", decl.name_span, "no `yield` in its body", hint="End it with what each step gives: `yield h'`.")
+        child.fail(
+            "AD0217",
+            f"the scan `{decl.name}` yields nothing",
+            decl.name_span,
+            "no `yield` in its body",
+            hint="End it with what each step gives: `yield h'`.",
+        )
     if yielded is None:
         raise Poison
     child.region.outputs = yielded
@@ -197,7 +203,13 @@ def _state(child: Body, statement: ast.State) -> None:
     dims = shape_of(child, statement.shape)
     for dim in dims:
         if isinstance(dim, ast.Name):
-            child.fail("AD0201", f"there is no size called `{dim.id}`", dim.span, "unknown size", hint="Sizes come from the inputs' shapes and the scan's parameters.")
+            child.fail(
+                "AD0201",
+                f"there is no size called `{dim.id}`",
+                dim.span,
+                "unknown size",
+                hint="Sizes come from the inputs' shapes and the scan's parameters.",
+            )
         if dim is Ellipsis:
             child.fail("AD0213", "a state needs a full shape", statement.shape.span)
     type_ = TensorType(tuple(Axis(d) for d in dims), statement.shape.kind, True)  # type: ignore[arg-type]
@@ -214,7 +226,12 @@ def _state(child: Body, statement: ast.State) -> None:
         start = evaluate(child, statement.init)
         if isinstance(start, Value):
             if start.type.sizes != type_.sizes:
-                child.fail("AD0301", f"the state `{statement.name}` does not begin with its shape", statement.init.span, f"{start.type} is not {type_}")
+                child.fail(
+                    "AD0301",
+                    f"the state `{statement.name}` does not begin with its shape",
+                    statement.init.span,
+                    f"{start.type} is not {type_}",
+                )
             state.init = start
         elif isinstance(start, (int, float)) and not isinstance(start, bool):
             state.init = Init("zeros") if start == 0 else Init("constant", (float(start),))
@@ -292,7 +309,9 @@ def _initial(
             body.fail("AD0210", f"the initial `{state.name}` must be a value", span, describe(given))
         want = (*(a.size for a in layout.lead), *state.before.type.sizes)
         if given.type.sizes not in (want, state.before.type.sizes):
-            body.fail("AD0301", f"the initial `{state.name}` does not fit", span, f"{given.type}, but [{', '.join(map(str, want))}] is wanted")
+            body.fail(
+                "AD0301", f"the initial `{state.name}` does not fit", span, f"{given.type}, but [{', '.join(map(str, want))}] is wanted"
+            )
         initial[state.name] = start + len(values)
         values.append(body.resolve(given))
     return initial, values

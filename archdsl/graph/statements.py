@@ -186,7 +186,9 @@ def _same_size(body: Body, expected: Any, actual: Any, node: ast.Node, shape: as
     if verdict is False:
         note = f"`{name}` is declared {shape.span.text} and the value given is {given}."
         wanted = f"{node.span.text} is {expected}" if not isinstance(node, ast.Number) else f"{expected} is wanted"
-        body.fail("AD0301", f"the shape of `{name}` does not fit", node.span, f"{wanted}, but this axis of the value is {actual}", note=note)
+        body.fail(
+            "AD0301", f"the shape of `{name}` does not fit", node.span, f"{wanted}, but this axis of the value is {actual}", note=note
+        )
 
 
 def _rank_mismatch(body: Body, shape: ast.Shape, given: TensorType, name: str) -> None:
@@ -243,7 +245,13 @@ def _require_sizes(body: Body, condition: ast.Binary, left: Any, right: Any) -> 
             facts.less_equal(right if condition.op == ">=" else right + 1, left)
         return
     if compare is False:
-        body.fail("AD0308", "the condition of `where` does not hold", condition.span, f"{left} {condition.op} {right} is false", note=_terms(body, condition))
+        body.fail(
+            "AD0308",
+            "the condition of `where` does not hold",
+            condition.span,
+            f"{left} {condition.op} {right} is false",
+            note=_terms(body, condition),
+        )
     if compare is None and condition.op == "==":
         body.assume(Assumption(left, "==", right, Origin(condition.span, body.via)))
     elif compare is None:
@@ -281,7 +289,13 @@ def run(body: Body, statement: Any) -> None:
         bind(body, statement.name, value, statement.span)
     else:
         word = type(statement).__name__.lower()
-        body.fail("AD0219", f"`{word}` belongs in a scan", statement.span, "this body is not a scan", hint="Recurrences are declared at the top of the file: `scan name { … }`.")
+        body.fail(
+            "AD0219",
+            f"`{word}` belongs in a scan",
+            statement.span,
+            "this body is not a scan",
+            hint="Recurrences are declared at the top of the file: `scan name { … }`.",
+        )
 
 
 def _bind(body: Body, statement: ast.Bind) -> None:
@@ -299,7 +313,13 @@ def _bind(body: Body, statement: ast.Bind) -> None:
         bind_target(body, targets[0], thing, statement)
         return
     if not isinstance(thing, (tuple, list)):
-        body.fail("AD0220", f"{len(targets)} names for one thing", statement.value.span, f"this is {describe(thing)}", hint="`split(2)` gives two values; a block may `return a, b`.")
+        body.fail(
+            "AD0220",
+            f"{len(targets)} names for one thing",
+            statement.value.span,
+            f"this is {describe(thing)}",
+            hint="`split(2)` gives two values; a block may `return a, b`.",
+        )
     if len(thing) != len(targets):
         body.fail("AD0220", f"{len(targets)} names for {len(thing)} things", statement.span, f"this gives {len(thing)}")
     for target, item in zip(targets, thing):
@@ -364,7 +384,13 @@ def _fixed(body: Body, shape: ast.Shape, dims: list[Any]) -> list[int]:
     result = []
     for dim in shape_of(body, ast.Shape(shape.span, shape.kind, dims)):
         if isinstance(dim, ast.Name):
-            body.fail("AD0201", f"there is no size called `{dim.id}`", dim.span, "unknown size", hint="A weight needs sizes that are known: parameters, or names bound by an input's shape.")
+            body.fail(
+                "AD0201",
+                f"there is no size called `{dim.id}`",
+                dim.span,
+                "unknown size",
+                hint="A weight needs sizes that are known: parameters, or names bound by an input's shape.",
+            )
         if not isinstance(dim, int):
             body.fail("AD0305", "a weight needs fixed sizes", shape.span, f"{dim} is only known when data arrives")
         result.append(dim)

@@ -30,7 +30,6 @@ from archdsl.graph.statics import describe
 from archdsl.language import syntax as ast
 from archdsl.primitives import TABLE as PRIMITIVES
 
-
 # ---- calls of regions -----------------------------------------------------------------------------------------------------------
 
 
@@ -52,7 +51,9 @@ def call_region(
     shared = bound is not None and bound.instance is not None
     name = bound.name if bound is not None else body.claim(base, label, span)
     place = bound.owner if bound is not None else body
-    region = build_region(body, key, lambda: new_region(name), scope, fill_in, name if place is body else "", Label(span, f"in `{base}`, used here"))
+    region = build_region(
+        body, key, lambda: new_region(name), scope, fill_in, name if place is body else "", Label(span, f"in `{base}`, used here")
+    )
     instance: Instance
     if shared:
         assert bound is not None and bound.instance is not None
@@ -148,15 +149,15 @@ def fill_block(child: Body, decl: ast.BlockDecl, types: list[TensorType], value_
         child.scope.local[name] = value
     if decl.on is not None:
         if count != 1:
-            child.fail("AD0203", f"`{decl.name}` takes 1 value, not {count}", span, f"given {count}", labels=[Label(decl.on.span, "its input")])
+            child.fail(
+                "AD0203", f"`{decl.name}` takes 1 value, not {count}", span, f"given {count}", labels=[Label(decl.on.span, "its input")]
+            )
         match_shape(child, decl.on, types[0], decl.name)
     fill(child, decl.body, types[:count], decl.name, span)
     child.region.inputs += extra
 
 
-def bind_parameters(
-    child: Body, owner: str, parameters: list[ast.Parameter], args: dict[str, Any], values: set[str], span: Span
-) -> None:
+def bind_parameters(child: Body, owner: str, parameters: list[ast.Parameter], args: dict[str, Any], values: set[str], span: Span) -> None:
     """Enters parameters in order: the argument, the decision over a domain, or the default (which may use earlier parameters)."""
     for parameter in parameters:
         name = parameter.name

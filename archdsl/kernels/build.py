@@ -109,5 +109,7 @@ def _openmp() -> list[str]:
     """The OpenMP runtime that torch has loaded, so that one pool of threads serves both."""
     import torch
 
-    found = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")) + sorted((Path(torch.__file__).parent.parent / "torch.libs").glob("libgomp*.so*"))
+    found = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")) + sorted(
+        (Path(torch.__file__).parent.parent / "torch.libs").glob("libgomp*.so*")
+    )
     return [str(found[0]), f"-Wl,-rpath,{found[0].parent}"] if found else ["-fopenmp"]

@@ -124,7 +124,13 @@ def _(key, inputs, weights, given, begin, lengths, keep):  # type: ignore[no-unt
 
 @torch.library.custom_op("archdsl::scan_backward", mutates_args=())
 def scan_backward_op(
-    key: str, inputs: Sequence[Tensor], weights: Sequence[Tensor], lengths: Tensor | None, kept: Sequence[Tensor], flags: str, grads: Sequence[Tensor]
+    key: str,
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    lengths: Tensor | None,
+    kept: Sequence[Tensor],
+    flags: str,
+    grads: Sequence[Tensor],
 ) -> list[Tensor]:
     """The adjoint: gradients of yields and final states -> those of the inputs, the weights and the initial states."""
     k = _known[key]
@@ -155,7 +161,7 @@ def _(key, inputs, weights, lengths, kept, flags, grads):  # type: ignore[no-unt
 
 
 def _save(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    key, xs, ws, given, begin, lengths, keep = inputs
+    key, xs, ws, given, _, lengths, keep = inputs
     k = _known[key]
     kept = output[len(k.yields) + len(k.states) :]
     ctx.key, ctx.sizes, ctx.given, ctx.keep = key, (len(xs), len(ws), len(kept)), given, keep

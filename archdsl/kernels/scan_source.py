@@ -195,7 +195,9 @@ class _Source:
         body.append(f"        if (kept[0] && t % {self.every} == 0) {{")
         for k, tensor in enumerate(self.befores):
             size = _size(tensor)
-            body.append(f"            memcpy(kept[{k}] + (n * KEPT(T) + t / {self.every}) * {size}, t{self.number[tensor.name]}, sizeof(real) * {size});")
+            body.append(
+                f"            memcpy(kept[{k}] + (n * KEPT(T) + t / {self.every}) * {size}, t{self.number[tensor.name]}, sizeof(real) * {size});"
+            )
         body += ["        }", *("    " + x for x in self.equations())]
         for k, tensor in enumerate(self.yields):
             if tensor.role != "yield":
@@ -220,7 +222,7 @@ class _Source:
         states = self.for_states()
         temporaries = [t for t in self.step.of("temporary", "yield") if t.name in again | states]
         parts = [(f"t{self.number[t.name]}", _size(t)) for t in temporaries]
-        graded = [t for t in self.step.of("temporary", "yield", "state", "next")]
+        graded = self.step.of("temporary", "yield", "state", "next")
         parts += [(f"g{self.number[t.name]}", _size(t)) for t in graded]
         parts += [(f"run{self.number[t.name]}", _size(t) * (self.every + 1)) for t in self.befores]
         lines, total = self.scratch(parts)
@@ -272,7 +274,9 @@ class _Source:
         body = []
         for k, tensor in enumerate(self.befores):
             size = _size(tensor)
-            body.append(f"        memcpy(run{self.number[tensor.name]}, kept[{k}] + (n * KEPT(T) + chunk) * {size}, sizeof(real) * {size});")
+            body.append(
+                f"        memcpy(run{self.number[tensor.name]}, kept[{k}] + (n * KEPT(T) + chunk) * {size}, sizeof(real) * {size});"
+            )
         body += ["        for (long step = 0; step < count; step++) {", "            const long t = first + step;"]
         body += ["            " + x for x in self.pointers(False)]
         for before, after in zip(self.befores, self.nexts):

@@ -166,7 +166,9 @@ def _read(path: Path, shown: str, at: Span | None) -> str:
 
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise ArchError(Diagnostic("AD0110", f"{shown} is too large for a spec", at, note=f"The limit is {MAX_FILE_BYTES // 1024} KiB."))
+            raise ArchError(
+                Diagnostic("AD0110", f"{shown} is too large for a spec", at, note=f"The limit is {MAX_FILE_BYTES // 1024} KiB.")
+            )
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ArchError(Diagnostic("AD0604", f"{shown} is not UTF-8 text", at, note=f"Byte {error.start} can't be read.")) from None

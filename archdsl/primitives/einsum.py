@@ -48,7 +48,7 @@ class Einsum(Primitive):
         for name, size in sizes_given(use, pattern).items():
             if name not in axes:
                 refuse(use, pattern, f"`{name}` is not in the pattern")
-            use.same(axes[name].size, size, f"{name} in \"{pattern}\"")
+            use.same(axes[name].size, size, f'{name} in "{pattern}"')
         use.attrs["terms"], use.attrs["result"] = tuple(map(tuple, terms)), tuple(result)
         batched = any(t.batched for t in use.types)
         return [TensorType(tuple(axes[name] for name in result), promoted(t.kind for t in use.types), batched)]
@@ -59,7 +59,7 @@ class Einsum(Primitive):
             if known is None:
                 axes[name] = axis
                 continue
-            use.same(known.size, axis.size, f"`{name.lstrip('.')}` in \"{pattern}\"")
+            use.same(known.size, axis.size, f'`{name.lstrip(".")}` in "{pattern}"')
             if axis.ragged and not known.ragged:
                 axes[name] = axis
 

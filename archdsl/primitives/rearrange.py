@@ -89,7 +89,7 @@ def _solve(use: Use, pattern: str, group: Group, axis: Axis, named: dict[str, Si
     if len(group) == 1:
         name = group[0]
         if name in named:
-            use.same(axis.size, named[name], f"{name} in \"{pattern}\"")
+            use.same(axis.size, named[name], f'{name} in "{pattern}"')
         known[name] = axis
         return
     unknown = [name for name in group if name not in named]
@@ -99,7 +99,7 @@ def _solve(use: Use, pattern: str, group: Group, axis: Axis, named: dict[str, Si
     for name in group:
         product = product * named.get(name, 1)
     if not unknown:
-        use.same(axis.size, product, f"({' '.join(group)}) in \"{pattern}\"")
+        use.same(axis.size, product, f'({" ".join(group)}) in "{pattern}"')
     else:
         given = ", ".join(f"{name} = {named[name]}" for name in group if name in named)
         known[unknown[0]] = Axis(use.divides(axis.size, product, f'{use.primitive.name} "{pattern}" with {given}'))
@@ -194,5 +194,5 @@ def _sizes(sizes: tuple[Size, ...], e: Emitter) -> list[str]:
 
 PRIMITIVES: tuple[Primitive, ...] = (
     Rearrange("rearrange", False, "Moves, splits and merges axes by a pattern."),
-    Rearrange("tile", True, "Like rearrange, with new axes on the right side along which entries repeat: \"c -> c h w\", h=4, w=4."),
+    Rearrange("tile", True, 'Like rearrange, with new axes on the right side along which entries repeat: "c -> c h w", h=4, w=4.'),
 )

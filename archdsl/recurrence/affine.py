@@ -237,7 +237,7 @@ class Linear:
         return Form(form.free, tuple(Mono(s, at, c, sums) for (s, at, sums), c in found.items() if c is not ZERO))
 
 
-def fit(equation: Equation, at: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str] | None | str:
+def fit(equation: Equation, at: Sequence[str], sizes: Mapping[str, int]) -> dict[str, str] | str | None:
     """How to rename an equation's indices so that it gives the entry `at`; None if it writes no such entry, "part" if it writes some only."""
     own_sizes = dict(equation.free)
     names: dict[str, str] = {}

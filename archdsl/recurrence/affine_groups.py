@@ -122,7 +122,7 @@ class _Maker:
         """decay * S minus products of rank one."""
         (state,), decay = group.states, group.decay
         assert decay is not None
-        if decay.value is ZERO or decay.along == "entry" and len(shape) == 2 or len(shape) > 2:
+        if decay.value is ZERO or (decay.along == "entry" and len(shape) == 2) or len(shape) > 2:
             return None
         accesses = {t.at for t in others}
         sides = {("s", "j"): "row", ("i", "s"): "column", ("s",): "row"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from archdsl.graph.expressions import ONE, ZERO, Apply, Const, Custom, Expr, Var, call, const, order
 from archdsl.recurrence.step import parse_access, split_index

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from archdsl.graph.expressions import ONE, ZERO, Expr
+from archdsl.graph.expressions import ONE, ZERO
 from archdsl.recurrence.affine import NotAffine, diagonals
 from archdsl.recurrence.affine_groups import affine_group
 from archdsl.recurrence.algebra import indices, powers, product, reads, tensors
@@ -41,7 +41,7 @@ def classify(step: Step, verify: bool = True) -> Classified:
     if verify:
         from archdsl.recurrence.check import checked
 
-        groups = [checked(step, g, groups[:k]) for k, g in enumerate(groups)]
+        groups = [checked(step, g, groups[:k], after) for k, g in enumerate(groups)]
     hardest = max(groups, key=lambda g: HARDNESS.index(g.kind), default=None)
     kind = hardest.kind if hardest is not None else Kind.MAP
     notes = tuple(n for g in groups for n in g.notes)

@@ -162,7 +162,7 @@ class _Converter:
         rule: Callable[[_Converter, Node], Definition | list[Definition]] | None = RULES.get(node.op)
         if rule is None:
             raise NotElementary(f"`{node.op}` has no index notation", node.origin.span)
-        if "value_inputs" in node.attrs and node.attrs["value_inputs"]:
+        if node.attrs.get("value_inputs"):
             raise NotElementary(f"`{node.op}` is given a computed weight", node.origin.span)
         for value in (*node.inputs, *node.outputs):
             if value.type.kind == "complex":
@@ -183,8 +183,7 @@ class _Converter:
             definition = self.held(definition, value.name or "t")
         shift = rank - len(definition.shape)
         names = {INDICES[k]: INDICES[k + shift] for k in range(len(definition.shape))}
-        body = reindexed(definition.body, names) if shift else definition.body
-        return body
+        return reindexed(definition.body, names) if shift else definition.body
 
     def stretched(self, value: Value, shape: tuple[int, ...]) -> Expr:
         body = self.arg(value, len(shape))
@@ -222,7 +221,11 @@ def _pointwise(c: _Converter, node: Node) -> Definition:
     diagonal = [v for v in node.inputs if c.known[id(v)].diagonal]
     if diagonal and len(node.inputs) == 1 and node.attrs["function"] in ("mul", "neg", "div"):
         inner = c.known[id(node.inputs[0])]
-        return Definition(inner.shape, call(node.attrs["function"], *[inner.body if i not in scalars else const(scalars[i]) for i in range(len(operands))]), True)
+        return Definition(
+            inner.shape,
+            call(node.attrs["function"], *[inner.body if i not in scalars else const(scalars[i]) for i in range(len(operands))]),
+            True,
+        )
     return Definition(shape, call(node.attrs["function"], *operands))
 
 
@@ -353,7 +356,9 @@ def _reduce(scale: bool) -> Callable[[_Converter, Node], Definition]:
         source = c.solid(c.known[id(node.inputs[0])])
         rank = len(source.shape)
         given = node.attrs["axis"]
-        axes = sorted({a % rank for a in (given if isinstance(given, (list, tuple)) else [given])}) if given is not None else list(range(rank))
+        axes = (
+            sorted({a % rank for a in (given if isinstance(given, (list, tuple)) else [given])}) if given is not None else list(range(rank))
+        )
         if len(axes) > len(SUMMED):
             raise NotElementary("a sum over many axes", node.origin.span)
         kept = [k for k in range(rank) if k not in axes]
@@ -366,8 +371,8 @@ def _reduce(scale: bool) -> Callable[[_Converter, Node], Definition]:
             count *= source.shape[a]
         body = reindexed(source.body, names)
         sums = tuple((s, source.shape[a]) for a, s in zip(axes, SUMMED))
-        result = c.whole(c.define(call("mul", body, const(1 / count)) if scale else body, shape, node.outputs[0].name or "m", sums=sums))
-        return result
+        body = call("mul", body, const(1 / count)) if scale else body
+        return c.whole(c.define(body, shape, node.outputs[0].name or "m", sums=sums))
 
     return rule
 

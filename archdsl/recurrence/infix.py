@@ -63,7 +63,7 @@ def _fitted(text: tuple[str, int], level: int, index: int) -> str:
     elif level == POWER:
         fits = own > POWER or (index == 1 and own == NEGATE)
     else:
-        fits = own > level and not (own == NEGATE and index) or (index == 0 and own == level and level in (SUM, PRODUCT))
+        fits = (own > level and not (own == NEGATE and index)) or (index == 0 and own == level and level in (SUM, PRODUCT))
     return text[0] if fits else f"({text[0]})"
 
 

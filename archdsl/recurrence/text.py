@@ -24,7 +24,9 @@ def dumps(step: Step) -> str:
             "tensors": [[t.name, list(t.shape), t.role, t.lead] for t in step.tensors],
             "states": [[s.before, s.after, s.start] for s in step.states],
             "yields": list(step.yields),
-            "equations": [[e.target, list(e.at), [list(f) for f in e.free], [list(s) for s in e.sums], _listing(e.body)] for e in step.equations],
+            "equations": [
+                [e.target, list(e.at), [list(f) for f in e.free], [list(s) for s in e.sums], _listing(e.body)] for e in step.equations
+            ],
         },
         separators=(", ", ": "),
     )

@@ -26,7 +26,7 @@ def test_every_code_in_the_source_has_a_page():
 def test_every_page_has_a_title_and_an_example():
     for code, page in PAGES.items():
         assert page.startswith("# "), code
-        assert FENCE.search(page), code
+        assert "```" in page, code
 
 
 @pytest.mark.parametrize(("code", "kind", "text"), EXAMPLES, ids=[f"{c}-{k.replace(' ', '-')}" for c, k, _ in EXAMPLES])
@@ -41,6 +41,5 @@ def test_example(code, kind, text):
         assert [w.code for w in check_text(text).warnings] == [code]
         return
     with pytest.raises(ArchError) as caught:
-        found = look(text)
-        found.emit()  # a few problems are met only when a step form is written
+        look(text).emit()  # a few problems are met only when a step form is written
     assert code in [d.code for d in caught.value.diagnostics]

@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from formulas import STD, act, declarations, generated, run, standard
 
 from archdsl.diagnostics import ArchError
 from archdsl.graph.acts import lower_act
@@ -15,6 +14,7 @@ from archdsl.graph.calculus import derivative
 from archdsl.graph.expressions import evaluate, substitute, var
 from archdsl.primitives.act import class_source
 from archdsl.primitives.known_acts import torch_text
+from tests.graph.formulas import STD, act, declarations, generated, run, standard
 
 ACTS = standard()
 PLAIN = sorted(n for n, a in ACTS.items() if not a.custom)

@@ -114,7 +114,7 @@ def test_a_choice() -> None:
     spec = archdsl.parse(text)
     name = next(n for n, _ in spec.decisions if n.startswith("layers.1"))
     found = diff(spec, archdsl.parse(text, decisions={name: 1}))
-    assert [c.kind for c in found.changes][0] == "choice"
+    assert found.changes[0].kind == "choice"
     assert "linear(8) -> linear(4) -> linear(8)" in found.changes[0].text
     assert all(".1" in p for c in found.changes for p in c.paths)
 

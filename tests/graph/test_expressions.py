@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-from formulas import run
 
 from archdsl.graph.calculus import NoDerivative, derivative, partial, pullback
 from archdsl.graph.expressions import (
@@ -28,6 +27,7 @@ from archdsl.graph.expressions import (
 )
 from archdsl.graph.functions import CALL, FUNCTIONS
 from archdsl.graph.torch_text import to_torch
+from tests.graph.formulas import run
 
 f = Builder()
 x, y, c = var("x"), var("y"), var("c")

@@ -47,13 +47,11 @@ def test_rows_account_for_every_parameter(path: Path) -> None:
 
 
 def check_levels(tree: list[views.Row]) -> None:
-    """The rows below a part add up to it (for a repeat: times its rounds)."""
+    """The rows below a part add up to it, times its rounds."""
     for row in tree:
         below = sum(r.parameters for r in row.rows)
-        if below and "route" not in row.what:
-            assert row.parameters == below * (row.times if "repeat" in row.what and len({r.times for r in row.rows}) <= 1 else 1) or any(
-                r.times > 1 for r in row.rows
-            )
+        if below:
+            assert row.parameters == below * row.times, row.path
         check_levels(row.rows)
 
 
@@ -79,7 +77,9 @@ def test_usual_sizes_respect_what_the_spec_says() -> None:
 def test_rounds_that_differ_are_told_apart() -> None:
     text = views.summary(archdsl.parse("arch A { in x: [T, 8]; return x -> layers: repeat i in 0..4 { linear(8 * (i // 2 + 1)) } }"))
     assert "0" in text
-    spec = archdsl.parse("arch A { in x: [T, 8]; return x -> layers: repeat i in 0..6 { if i < 2 then linear(8) else linear(8) -> linear(8) } }")
+    spec = archdsl.parse(
+        "arch A { in x: [T, 8]; return x -> layers: repeat i in 0..6 { if i < 2 then linear(8) else linear(8) -> linear(8) } }"
+    )
     (layers,) = views.rows(spec)
     assert [(r.name, r.times) for r in layers.rows] == [("0..1", 2), ("2..5", 4)]
 
@@ -109,7 +109,9 @@ def test_explain_the_whole(smol: archdsl.Spec) -> None:
 
 
 def test_explain_a_model_that_looks_ahead() -> None:
-    spec = archdsl.parse("arch A { in x: [T, 8]; q = rearrange(x, \"t d -> 1 t d\"); return attend(q, q, q) -> rearrange(\"h t d -> t (h d)\") }")
+    spec = archdsl.parse(
+        'arch A { in x: [T, 8]; q = rearrange(x, "t d -> 1 t d"); return attend(q, q, q) -> rearrange("h t d -> t (h d)") }'
+    )
     text = views.explain(spec)
     assert "Not causal along T" in text
     assert "attend" in views.explain(spec, "attend")
@@ -125,7 +127,9 @@ def test_explain_parts(smol: archdsl.Spec) -> None:
     assert find_part(smol.graph, "layers.*").region is find_part(smol.graph, "layers.0").region
 
 
-@pytest.mark.parametrize(("path", "said"), [("layerz", "Did you mean `layers`?"), ("layers.30", "rounds 0 to 29"), ("table.weight.x", "no parts")])
+@pytest.mark.parametrize(
+    ("path", "said"), [("layerz", "Did you mean `layers`?"), ("layers.30", "rounds 0 to 29"), ("table.weight.x", "no parts")]
+)
 def test_no_such_part(smol: archdsl.Spec, path: str, said: str) -> None:
     with pytest.raises(ArchError) as caught:
         views.explain(smol, path)
@@ -227,7 +231,8 @@ def test_notebook_page(smol: archdsl.Spec) -> None:
 
 def test_views_do_not_import_torch_or_networkx() -> None:
     code = (
-        "import sys, archdsl; from archdsl.graph import views; s = archdsl.load('smollm2'); views.summary(s), views.explain(s), s._repr_html_(); "
+        "import sys, archdsl; from archdsl.graph import views; s = archdsl.load('smollm2'); "
+        "views.summary(s), views.explain(s), s._repr_html_(); "
         "print([m for m in ('torch', 'networkx', 'rich', 'pydantic') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from helpers import LAST, SUPPORT, FakeEmitter, check, value
 
 from archdsl.graph.ir import Axis, Instance, Kind, Node
 from archdsl.primitives import TABLE
 from archdsl.primitives.initialisers import plain
 from archdsl.primitives.support.clock import Clock
 from archdsl.primitives.support.random import initialise
+from tests.primitives.helpers import LAST, SUPPORT, FakeEmitter, check, value
 
 
 class Emitter(FakeEmitter):

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import LAST, FakeEmitter, check, refused, value
 
 from archdsl.diagnostics import Source
 from archdsl.graph.acts import lower_act
 from archdsl.language.parser import parse
 from archdsl.primitives import TABLE
 from archdsl.primitives.act import class_name
+from tests.primitives.helpers import LAST, FakeEmitter, check, refused, value
 
 TEXT = """
 act relu(x) = max(x, 0)

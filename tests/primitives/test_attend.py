@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from helpers import SUPPORT, refused
-from made import Emitter, Made, close, close_with_gradients, decode, decode_ragged, value
 
 from archdsl.graph.ir import Axis
 from archdsl.graph.sizes import symbol
+from tests.primitives.helpers import SUPPORT, refused
+from tests.primitives.made import Emitter, Made, close, close_with_gradients, decode, decode_ragged, value
 
 T = 11
 OPTIONS = {

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from helpers import assumed, check, matches, refused, run, value, warned, written
 
 from archdsl.graph.ir import Axis
 from archdsl.graph.sizes import symbol
 from archdsl.primitives import TABLE
+from tests.primitives.helpers import assumed, check, matches, refused, run, value, warned, written
 
 LEADS = [(), (2,), (2, 3)]
 

@@ -5,11 +5,11 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import check, refused
-from made import Made, close, close_with_gradients, decode, decode_ragged, value
 
 from archdsl.graph.ir import Axis, Init
 from archdsl.graph.sizes import Facts, evaluate, symbol
+from tests.primitives.helpers import check, refused
+from tests.primitives.made import Made, close, close_with_gradients, decode, decode_ragged, value
 
 
 def sum_of_taps(x, w, bias, stride, dilation, pads, groups):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import SUPPORT
 from torch import nn
+
+from tests.primitives.helpers import SUPPORT
 
 S = SUPPORT
 LENGTHS = torch.tensor([5, 3])

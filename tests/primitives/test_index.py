@@ -1,8 +1,8 @@
 import pytest
 import torch
-from helpers import check, matches, refused, run, value, written
 
 from archdsl.primitives import TABLE
+from tests.primitives.helpers import check, matches, refused, run, value, written
 
 LEADS = [(2,), (2, 3)]
 

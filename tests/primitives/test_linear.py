@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import refused, value
-from made import Made, close, close_with_gradients
 
 from archdsl.graph.ir import Init, Instance
 from archdsl.graph.sizes import symbol
+from tests.primitives.helpers import refused, value
+from tests.primitives.made import Made, close, close_with_gradients
 
 
 def f64(*shape):

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from helpers import assumed, check, matches, refused, run, value, written
 
 from archdsl.graph.sizes import Facts, symbol
 from archdsl.primitives import TABLE
+from tests.primitives.helpers import assumed, check, matches, refused, run, value, written
 
 LEADS = [(), (2,), (2, 3)]
 

@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
-from helpers import assumed, check, matches, refused, run, value, written
 
 from archdsl.graph.functions import FUNCTIONS
 from archdsl.graph.ir import Axis
 from archdsl.graph.sizes import floordiv, symbol
+from tests.primitives.helpers import assumed, check, matches, refused, run, value, written
 
 torch.manual_seed(2)
 

@@ -3,10 +3,10 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assumed, check, matches, refused, run, value, warned, written
 
 from archdsl.graph.sizes import Facts, symbol
 from archdsl.primitives import TABLE
+from tests.primitives.helpers import assumed, check, matches, refused, run, value, warned, written
 
 WINDOWS = [
     {"k": 2},

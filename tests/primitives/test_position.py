@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from helpers import refused
-from made import Made, close, close_with_gradients, decode, decode_ragged, value
 
 from archdsl.graph.ir import Axis
 from archdsl.graph.sizes import symbol
 from archdsl.primitives.support.clock import Clock
 from archdsl.primitives.support.position import rotary, rotary_frequencies, rotary_table, sinusoid
+from tests.primitives.helpers import refused
+from tests.primitives.made import Made, close, close_with_gradients, decode, decode_ragged, value
 
 T, C = 9, 8
 PLANS = (

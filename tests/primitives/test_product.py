@@ -1,9 +1,9 @@
 import pytest
 import torch
-from helpers import REGION, SPAN, check, matches, refused, run, value, written
 
 from archdsl.graph.ir import Node, Origin, Value
 from archdsl.primitives import TABLE
+from tests.primitives.helpers import REGION, SPAN, check, matches, refused, run, value, written
 
 torch.manual_seed(1)
 

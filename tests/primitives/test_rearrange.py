@@ -1,13 +1,13 @@
 import einops
 import pytest
 import torch
-from helpers import assumed, check, matches, refused, run, value, warned, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archdsl.diagnostics import ArchError
 from archdsl.graph.ir import Axis
 from archdsl.graph.sizes import Facts, symbol
+from tests.primitives.helpers import assumed, check, matches, refused, run, value, warned, written
 
 torch.manual_seed(0)
 

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from helpers import check, refused, run, value
 
 from archdsl.primitives import TABLE
+from tests.primitives.helpers import check, refused, run, value
 
 E = 4
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from helpers import check, matches, refused, run, value, written
 
 from archdsl.graph.ir import Axis
 from archdsl.graph.sizes import symbol
 from archdsl.primitives import TABLE
 from archdsl.primitives.support.clock import Clock
+from tests.primitives.helpers import check, matches, refused, run, value, written
 
 LEADS = [(), (2,), (2, 3)]
 WHOLE = {

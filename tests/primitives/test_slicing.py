@@ -1,10 +1,10 @@
 import pytest
 import torch
-from helpers import FakeEmitter, check, matches, refused, run, value, warned, written
 
 from archdsl.graph.ir import Axis
 from archdsl.graph.sizes import Facts, symbol
 from archdsl.primitives import TABLE
+from tests.primitives.helpers import FakeEmitter, check, matches, refused, run, value, warned, written
 
 LEADS = [(), (2,), (2, 3)]
 T = symbol("T")

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import refused, value
-from made import Clock, Made, close
 
 from archdsl.graph.ir import Axis, Init
 from archdsl.graph.sizes import symbol
 from archdsl.primitives.initialisers import TABLE, plain
 from archdsl.primitives.support.random import initialise
+from tests.primitives.helpers import refused, value
+from tests.primitives.made import Clock, Made, close
 
 
 def with_init(shape, init):

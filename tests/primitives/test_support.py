@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from helpers import FakeEmitter, check, run, value, written
 from torch.autograd import gradcheck
+
+from tests.primitives.helpers import FakeEmitter, check, run, value, written
 
 LENGTHS = torch.tensor([4, 2])
 INDEX = torch.tensor([[0, 2, 1], [3, 3, 0]])

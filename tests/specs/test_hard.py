@@ -9,7 +9,7 @@ import archdsl
 from tests.specs.small import HARD, first, inputs, model, spec
 
 RUN = [f"hard/{p.name}" for p in sorted(HARD.glob("*.arch")) if p.name != "depthprog.arch"]
-UNUSED: dict[str, tuple[str, ...]] = {}
+UNVISITED = ".experts."  # few tokens do not reach every expert
 
 
 @pytest.mark.parametrize("key", RUN)
@@ -23,7 +23,7 @@ def test_runs_forward_and_backward(key: str) -> None:
     (out * torch.randn_like(out)).sum().backward()
     grads = {n: p.grad for n, p in made.named_parameters()}
     assert [n for n, g in grads.items() if g is not None and not torch.isfinite(g).all()] == []
-    assert [n for n, g in grads.items() if g is None and not n.startswith(UNUSED.get(key, ()))] == []
+    assert [n for n, g in grads.items() if g is None and UNVISITED not in n] == []
 
 
 def test_a_depth_program_reuses_the_stack() -> None:

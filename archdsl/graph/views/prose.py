@@ -219,7 +219,7 @@ def find_part(graph: Graph, path: str) -> Part:
             rounds = part.instance.rounds
             index = 0 if name == "*" else int(name)
             if index >= len(rounds):
-                raise _no_part(path, here, [str(n) for n in range(len(rounds))], f"It has rounds 0 to {len(rounds) - 1}.")
+                raise _no_part(path, here, [], f"It has rounds 0 to {len(rounds) - 1}.")
             region = rounds[index]
             part = Part(f"{here}.{index}", None, None, region)
             continue

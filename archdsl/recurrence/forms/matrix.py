@@ -43,6 +43,23 @@ def chunked(update: Update, queries: list[Query], start: Tensor, chunk: int = CH
     time = update.keys.shape[1]
     if time == 0:
         return [update.values.new_zeros(q.shape[0], 0, start.shape[-1]) for q, _ in queries], start
+    part, cut = _cut(update, chunk, sub)
+    return part.run([(cut(q), after) for q, after in queries], start, time)
+
+
+def written(update: Update, start: Tensor, chunk: int = CHUNK, sub: int = SUB) -> tuple[Tensor, Tensor]:
+    """A delta rule as plain sums of outer products: all sources [N, T, R, n] and the rows written along them [N, T, R, m]."""
+    time = update.keys.shape[1]
+    sources = update.keys if update.writes is None else torch.cat((update.keys, update.writes), 2)
+    if time == 0:
+        return sources, update.values.new_zeros(*sources.shape[:3], start.shape[-1])
+    part, _ = _cut(update, chunk, sub)
+    found = part.solved(start)[0]
+    return sources, found.view(found.shape[0], -1, sources.shape[2], found.shape[-1])[:, :time]
+
+
+def _cut(update: Update, chunk: int, sub: int) -> tuple[_Chunks, _Cut]:
+    time = update.keys.shape[1]
     size = min(chunk, -(-time // sub) * sub)
     cut = _Cut(time, size)
     decay = None if update.decay is None else cut(update.decay, 1.0)
@@ -52,7 +69,7 @@ def chunked(update: Update, queries: list[Query], start: Tensor, chunk: int = CH
     part = _Chunks(products, keys, values, None, None, update.paired)
     if update.reads is not None:
         part = replace(part, reads=cut(update.reads), writes=None if update.writes is None else cut(update.writes))
-    return part.run([(cut(q), after) for q, after in queries], start, time)
+    return part, cut
 
 
 class _Cut:
@@ -79,26 +96,30 @@ class _Chunks:
 
     def run(self, queries: list[Query], start: Tensor, time: int) -> tuple[list[Tensor], Tensor]:
         p = self.products
-        n, count = self.keys.shape[:2]
-        sources = self.keys if self.writes is None else torch.cat((self.keys, self.writes), 3)
-        tails = (sources * p.until.unsqueeze(-2)).flatten(2, 3).mT  # [N, K, n, C R]
-        if self.reads is None:
-            written = self.values.flatten(2, 3)
-            added = tails @ written
-            whole = p.whole.unsqueeze(-1).expand(n, count, -1, 1)
-            after = linear_scan(whole, added, start, "in_order" if count <= 16 else "two_level")
-            states = torch.cat((start.unsqueeze(1), after[:, :-1]), 1)
-            end = after[:, -1]
-        else:
-            fixed, slope = self._system(sources)
-            written, states, end = self._chain(fixed, slope, tails, start)
+        rows, states, end = self.solved(start)
         found = []
         for query, after_step in queries:
-            row = query.unsqueeze(3)
-            here = p.gram(row, sources, after_step) @ written
+            here = p.gram(query.unsqueeze(3), self.sources, after_step) @ rows
             out = here + (query * p.since[after_step]) @ states
             found.append(out.flatten(1, 2)[:, :time])
         return found, end
+
+    @property
+    def sources(self) -> Tensor:
+        return self.keys if self.writes is None else torch.cat((self.keys, self.writes), 3)
+
+    def solved(self, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is written along each source [N, K, C R, m], the states at the chunks' beginnings, and the last."""
+        p = self.products
+        n, count = self.keys.shape[:2]
+        tails = (self.sources * p.until.unsqueeze(-2)).flatten(2, 3).mT  # [N, K, n, C R]
+        if self.reads is not None:
+            fixed, slope = self._system(self.sources)
+            return self._chain(fixed, slope, tails, start)
+        rows = self.values.flatten(2, 3)
+        whole = p.whole.unsqueeze(-1).expand(n, count, -1, 1)
+        after = linear_scan(whole, tails @ rows, start, "in_order" if count <= 16 else "two_level")
+        return rows, torch.cat((start.unsqueeze(1), after[:, :-1]), 1), after[:, -1]
 
     def _system(self, sources: Tensor) -> tuple[Tensor, Tensor]:
         """What is written at each row as fixed + slope @ (state at the chunk's beginning)."""

@@ -1,0 +1,214 @@
+"""Groups whose next states are affine in their states, by the forms of their classes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from archdsl.graph.expressions import ONE, ZERO, Expr, call
+from archdsl.recurrence.algebra import indices, powers, product
+from archdsl.recurrence.classes import Group, Kind, Readout
+from archdsl.recurrence.forms.block import block_scan
+from archdsl.recurrence.forms.dense import dense_scan
+from archdsl.recurrence.forms.diagonal import linear_scan
+from archdsl.recurrence.forms.matrix import Update, chunked, written
+from archdsl.recurrence.forms.setting import Run, Unsupported
+
+
+def shift(run: Run, group: Group) -> None:
+    """A state that is the previous step's value of something."""
+    for state in group.states:
+        loops = run.loops(state)
+        now = run.whole(group.bias[state], loops)
+        if run.mask is None:
+            run.store(state, now)
+        else:  # held after the end: a scan that replaces
+            one = run.ended(torch.zeros_like(now[..., :1] if loops else now), 1.0)
+            run.store(state, linear_scan(one, run.ended(now, 0.0), run.states[state], run.setting.engine))
+
+
+def diagonal(run: Run, group: Group) -> None:
+    (state,) = group.states
+    loops = run.loops(state)
+    assert group.decay is not None
+    decay = run.ended(run.value(group.decay.value, loops), 1.0)
+    bias = run.ended(run.whole(group.bias[state], loops), 0.0)
+    engine = "convolution" if run.setting.convolve and decay.shape[1] == 1 else run.setting.engine
+    run.store(state, linear_scan(decay, bias, run.states[state], engine))
+
+
+def block_diagonal(run: Run, group: Group) -> None:
+    loops = run.loops(group.states[0])
+    k = len(group.states)
+    rows = []
+    for target in group.states:
+        row = [ZERO] * k
+        for term in group.terms:
+            if term.target == target:
+                place = group.states.index(term.state)
+                row[place] = call("add", row[place], term.coefficient)
+        rows.append(torch.stack([run.whole(c, loops) for c in row], -1))
+    a = torch.stack(rows, -2)
+    b = torch.stack([run.whole(group.bias[s], loops) for s in group.states], -1)
+    if run.mask is not None:
+        mask = run.mask.view(*run.mask.shape, *[1] * (len(loops) + 1))
+        a = torch.where(mask.unsqueeze(-1), a, torch.eye(k, dtype=a.dtype, device=a.device))
+        b = torch.where(mask, b, torch.zeros((), dtype=b.dtype, device=b.device))
+    found = block_scan(a, b, torch.stack([run.states[s] for s in group.states], -1), run.setting.engine != "in_order")
+    for place, state in enumerate(group.states):
+        run.store(state, found[..., place])
+
+
+def dense(run: Run, group: Group) -> None:
+    (state,) = group.states
+    shape = run.tensors[state].shape
+    assert group.matrix is not None
+    turned = group.side == "column"
+    out, size = ("j", shape[1]) if turned else ("i", shape[0])
+    a = run.value(group.matrix, ((out, size), ("s", size)))
+    a = a.expand(*a.shape[:2], size, size)
+    b, start = run.ended(run.whole(group.bias[state], run.loops(state)), 0.0), run.states[state]
+    if run.mask is not None:
+        mask = run.mask.view(*run.mask.shape, 1, 1)
+        a = torch.where(mask, a, torch.eye(size, dtype=a.dtype, device=a.device))
+    if len(shape) == 1:
+        b, start = b.unsqueeze(-1), start.unsqueeze(-1)
+    elif turned:
+        b, start = b.mT, start.mT
+    found = dense_scan(a, b, start, run.setting.engine != "in_order")
+    run.store(state, found.squeeze(-1) if len(shape) == 1 else found.mT if turned else found)
+
+
+# ---- matrix states ------------------------------------------------------------------------------------------------------------------------
+
+
+class Matrix:
+    """How a matrix (or delta) group runs: whether chunks serve all that reads it, and on which side keys stand."""
+
+    def __init__(self, group: Group, rank: int) -> None:
+        assert group.decay is not None
+        self.group, self.rank = group, rank
+        along, axes = group.decay.along, {r.axis for r in group.readouts}
+        self.delta = group.kind is Kind.DELTA
+        if self.delta and rank == 2 and not group.outers and any(v is not ZERO for v in group.bias.values()):
+            raise Unsupported("what the delta rule inserts is not a sum of outer products")
+        if self.delta:
+            self.turned = group.side == "column"
+        else:
+            self.turned = along == "column" or (along in ("none", "scalar") and axes == {1})
+        if along not in ("none", "scalar", "column" if self.turned else "row"):
+            if self.delta:
+                raise Unsupported("the decay stands along the other axis than the key")
+            self.direct = False
+            return
+        self.queries = [split_query(r) for r in group.readouts]
+        fits = axes == {1 if self.turned else 0} and all(q is not None for q in self.queries)
+        self.direct = group.hidden and fits
+
+    def __call__(self, run: Run) -> None:
+        if not self.direct and not self.delta:
+            diagonal(run, self.group)
+            return
+        (state,) = self.group.states
+        update = self.update(run)
+        start = run.states[state]
+        start = start.unsqueeze(-1) if self.rank == 1 else start.mT if self.turned else start
+        chunk, sub = run.setting.chunk, run.setting.sub
+        if not self.direct:
+            self.written_out(run, update, start)
+            return
+        loops = run.loops(state)
+        asked = [(self.side(run, along, self.turned).expand(*run.shape, -1), r.after) for (along, _), r in self.pairs()]
+        found, end = chunked(update, asked, start, chunk, sub)
+        for (_, outside), readout, value in zip(self.queries, self.group.readouts, found):  # type: ignore[misc]
+            kept = run.value(outside, loops).squeeze(2 + readout.axis)
+            run.env[readout.target] = value if outside is ONE else value * kept
+            run.given.add(readout.target)
+        run.states[state] = end.mT if self.turned else end
+
+    def pairs(self) -> list[tuple[tuple[Expr, Expr], Readout]]:
+        return [(q, r) for q, r in zip(self.queries, self.group.readouts) if q is not None]
+
+    def written_out(self, run: Run, update: Update, start: Tensor) -> None:
+        """A delta rule whose states are read otherwise: what is written at each time, then all states from that."""
+        (state,) = self.group.states
+        sources, rows = written(update, start, run.setting.chunk, run.setting.sub)
+        decay = torch.ones_like(sources[:1, :1, 0, :1]) if update.decay is None else update.decay
+        found = linear_scan(decay.unsqueeze(-1), torch.einsum("ntrn,ntrm->ntnm", sources, rows), start, run.setting.engine)
+        run.store(state, found.squeeze(-1) if self.rank == 1 else found.mT if self.turned else found)
+
+    def side(self, run: Run, value: Expr, second: bool) -> Tensor:
+        """An expression of one axis of the state as [N or 1, T or 1, its size]; of the second axis if `second`."""
+        (state,) = self.group.states
+        loops = run.loops(state)
+        found = run.value(value, loops)
+        if self.rank == 1:
+            return found.expand(*found.shape[:2], loops[0][1])
+        found = found.squeeze(2) if second else found.squeeze(3)
+        return found.expand(*found.shape[:2], loops[1 if second else 0][1])
+
+    def update(self, run: Run) -> Update:
+        group = self.group
+        (state,) = group.states
+        loops = run.loops(state)
+        assert group.decay is not None
+        decay = None
+        if group.decay.along != "none":
+            value = run.value(group.decay.value, loops)
+            value = value if self.rank == 1 else value.squeeze(2) if self.turned else value.squeeze(3)
+            if group.decay.along == "scalar":
+                value = value[..., :1]
+            decay = run.ended(value.expand(*run.shape, value.shape[-1]), 1.0)
+        keys, values, marks = self.inserted(run)
+        if not self.delta:
+            return Update(decay, self.rows(run, keys, True), self.rows(run, values))
+        reads = [self.read(run, r.right, r.after_decay, decay) for r in group.removals]
+        removed = [powers(call("mul", r.scale, r.left)) for r in group.removals]
+        if sorted(map(repr, removed)) == sorted(set(map(repr, removed))) and all(m in marks for m in removed):
+            blank = torch.zeros_like(reads[0])
+            matched = [reads[removed.index(m)] if m in removed else blank for m in marks]
+            return Update(decay, self.rows(run, keys, True), self.rows(run, values), self.rows(run, matched), None, True)
+        writes = [self.side(run, call("neg", call("mul", r.scale, r.left)), self.turned) for r in group.removals]
+        return Update(decay, self.rows(run, keys, True), self.rows(run, values), self.rows(run, reads), self.rows(run, writes, True))
+
+    def read(self, run: Run, right: Expr, after_decay: bool, decay: Tensor | None) -> Tensor:
+        value = self.side(run, right, self.turned)
+        return value * decay if after_decay and decay is not None else value
+
+    def rows(self, run: Run, parts: list[Tensor], stop: bool = False) -> Tensor:
+        """Vectors side by side [N, T, R, size]; stop: zero after a sequence's end."""
+        stacked = torch.stack([p.expand(*run.shape, -1) for p in parts], 2)
+        return run.ended(stacked, 0.0) if stop else stacked
+
+    def inserted(self, run: Run) -> tuple[list[Tensor], list[Tensor], list[dict[Expr, int]]]:
+        """Keys and values of what is added, and what each key is made of."""
+        group = self.group
+        (state,) = group.states
+        if self.rank == 1:
+            bias = self.side(run, group.bias[state], False)
+            return [bias], [torch.ones_like(bias[..., :1])], [powers(group.bias[state])]
+        if not group.outers:
+            shape = run.tensors[state].shape
+            n, m = shape[::-1] if self.turned else shape
+            return [run.like.new_zeros(1, 1, n)], [run.like.new_zeros(1, 1, m)], [{}]
+        keys, values, marks = [], [], []
+        for outer in group.outers:
+            key, value = (outer.right, outer.left) if self.turned else (outer.left, outer.right)
+            scaled = call("mul", outer.scale, key)
+            keys.append(self.side(run, scaled, self.turned))
+            values.append(self.side(run, value, not self.turned))
+            marks.append(powers(scaled))
+        return keys, values, marks
+
+
+def split_query(readout: Readout) -> tuple[Expr, Expr] | None:
+    """A readout's query as a factor along the summed axis and one along the kept axis; None if they do not come apart."""
+    summed, kept = ("i", "j") if readout.axis == 0 else ("j", "i")
+    inside: dict[Expr, int] = {}
+    outside: dict[Expr, int] = {}
+    for factor, times in powers(readout.query).items():
+        names = indices(factor)
+        if {summed, kept} <= names:
+            return None
+        (outside if kept in names else inside)[factor] = times
+    return product(inside), product(outside)
