@@ -11,13 +11,12 @@ from archdsl.graph import cost
 from archdsl.graph.canonical import canonical_weights, interface_hash, structure_hash
 from archdsl.graph.ir import Graph, weights
 from archdsl.graph.parts import Change, Comparison
-from archdsl.graph.sizes import Poly
+from archdsl.graph.usual import at_sizes, chosen_sizes
 
 if TYPE_CHECKING:
     from archdsl.api import Spec
 
 SHOWN = 30  # lines of one section
-USUAL = {"H": 224, "W": 224}  # sizes for costs where none are given; 1024 for any other
 
 
 @dataclass(frozen=True)
@@ -163,13 +162,11 @@ def _costs(a: Graph, b: Graph, sizes: dict[str, int]) -> list[Cost]:
         ("state bytes", cost.state_bytes(a.root), cost.state_bytes(b.root)),
         ("activation bytes", cost.activation_bytes(a, one), cost.activation_bytes(b, two)),
     ]
-    return [_cost(name, x, y, sizes) for name, x, y in figures]
-
-
-def _cost(name: str, before: Any, after: Any, sizes: dict[str, int]) -> Cost:
-    symbols = sorted({s for f in (before, after) if isinstance(f, Poly) for s in f.symbols()})
-    chosen = {s: sizes.get(s, USUAL.get(s, 1024)) for s in symbols}
-    return Cost(name, cost.at(before, chosen), cost.at(after, chosen), ", ".join(f"{s}={n}" for s, n in chosen.items()))
+    found = []
+    for name, before, after in figures:
+        chosen = chosen_sizes([after], chosen_sizes([before], sizes, a.facts) | sizes, b.facts) | chosen_sizes([before], sizes, a.facts)
+        found.append(Cost(name, cost.at(before, chosen), cost.at(after, chosen), at_sizes(chosen)))
+    return found
 
 
 def _cost_line(c: Cost) -> str:

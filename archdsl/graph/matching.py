@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from archdsl.graph.canonical import FLAT_LIMIT, Listing, flat_size
-from archdsl.graph.ir import Graph, Instance, Node, Region, Value
+from archdsl.graph.ir import Graph, Instance, Node, Region
 from archdsl.graph.signature import Signatures
 
 
@@ -239,4 +239,4 @@ def bodies(node: Node) -> list[tuple[str, Region]]:
     return found
 
 
-__all__ = ["Call", "Flat", "Item", "Matched", "Matcher", "Origin", "Value", "bodies", "flatten", "words"]
+__all__ = ["Call", "Flat", "Item", "Matched", "Matcher", "Origin", "bodies", "flatten", "words"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from archdsl.graph.expressions import ZERO, Const, Custom, Expr, Var, call, const, substitute
-from archdsl.recurrence.algebra import indices, is_call, reads
+from archdsl.recurrence.algebra import indices, is_call, powers, product, reads
 from archdsl.recurrence.step import INDICES, Equation, Step, Tensor, access, parse_access, reindexed, split_index
 
 Sums = tuple[tuple[str, int], ...]
@@ -102,6 +102,8 @@ class Linear:
             elif isinstance(node, Var) or not self.stateful(node):
                 done[node] = self._variable(node) if isinstance(node, Var) else Form(node)
                 stack.pop()
+            elif isinstance(node, Custom):
+                raise NotAffine(node, "it is an act with a backward of its own, applied to the state")
             else:
                 missing = [a for a in node.args if a not in done]
                 if missing:
@@ -149,8 +151,6 @@ class Linear:
         return names
 
     def _apply(self, node: Expr, done: Mapping[Expr, Form]) -> Form:
-        if isinstance(node, Custom):
-            raise NotAffine(node, "it is an act with a slope of its own, applied to the state")
         args = [done[a] for a in node.args]
         if is_call(node, "add", "sub"):
             return _plus(args[0], args[1] if is_call(node, "add") else _scaled(args[1], const(-1)))
@@ -195,13 +195,16 @@ class Linear:
         diagonal = next((d for x in sorted(indices(value) - {name}) if (d := diagonal_of(value, x, name, self.diagonals)) is not None), None)
         if diagonal is not None:
             return diagonal
-        kept = sorted(indices(value) - {name})
+        factors = powers(value)
+        outside = product({x: n for x, n in factors.items() if name not in indices(x)})
+        inside = product({x: n for x, n in factors.items() if name in indices(x)})
+        kept = sorted(indices(inside) - {name})
         names = dict(zip(kept, INDICES)) | {name: "s"}
         shape = tuple(self.sizes[k] for k in kept)
         target = self.declare("sum", shape)
         at = tuple(INDICES[: len(kept)])
-        self.prepare.append(Equation(target, at, tuple(zip(at, shape)), (("s", self.sizes[name]),), reindexed(value, names), equation.span))
-        return access(target, tuple(kept))
+        self.prepare.append(Equation(target, at, tuple(zip(at, shape)), (("s", self.sizes[name]),), reindexed(inside, names), equation.span))
+        return call("mul", outside, access(target, tuple(kept)))
 
     def declare(self, base: str, shape: tuple[int, ...]) -> str:
         name, count = base, 1

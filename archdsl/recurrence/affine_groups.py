@@ -52,7 +52,6 @@ class _Maker:
     def _gathered(self, state: str, own: tuple[str, ...], parts: list[tuple[Equation, Form]]) -> Form:
         """A next state written part by part: its coefficients become tensors that are written part by part."""
         shape = self.context.shape(state)
-        free: dict[str, list[Equation]] = {}
         bias = self._assembled(f"{state}_bias", shape, [(e.at, e.free, f.free, e) for e, f in parts])
         terms = []
         for name in dict.fromkeys(t.state for _, f in parts for t in f.terms):
@@ -70,7 +69,6 @@ class _Maker:
             self.linear.prepare.append(Equation(matrix, ("i", "j"), (("i", shape[0]), ("j", size[0])), (), ZERO, e.span))
             self.linear.prepare.append(Equation(matrix, (e.at[0], t.at[0]), loops, (), t.coefficient, e.span))
             terms.append(Mono(t.state, ("s",), access(matrix, ("i", "s")), (("s", size[0]),)))
-        del free
         return Form(bias, tuple(terms))
 
     def _assembled(
@@ -95,7 +93,7 @@ class _Maker:
         others = [t for t in form.terms if t not in same]
         bias = self.inline(form.free, sizes)
         decay = self.decay(self.inline(same[0].coefficient, sizes) if same else ZERO, own)
-        terms = tuple(Term(state, t.state, t.at, t.coefficient, t.sums) for t in form.terms)
+        terms = self.terms(state, form)
         group = Group((state,), Kind.DIAGONAL, "", terms=terms, bias={state: bias}, decay=decay)
         if not others:
             return self.diagonal(group, shape)
@@ -105,7 +103,7 @@ class _Maker:
         (state,), decay = group.states, group.decay
         assert decay is not None
         outers = self.outers(group.bias[state]) if len(shape) == 2 else None
-        when = "the same at all times" if decay.constant else "read from the inputs only"
+        when = self.when(decay.value)
         if len(shape) == 2 and decay.along != "entry" and outers:
             what = {
                 "none": "nothing decays",
@@ -139,7 +137,7 @@ class _Maker:
         ranks = "a product of rank one" if len(removals) == 1 else f"{len(removals)} products of rank one"
         first = "the state" if decay.along == "none" else "the decayed state"
         outers = self.outers(group.bias[state]) if len(shape) == 2 else None
-        reason = f"{first} less {ranks} (what it holds along a key is replaced)"
+        reason = f"{first} less {ranks}" + (": what it holds along a key is replaced" if len(shape) == 2 else "")
         return replace(group, kind=Kind.DELTA, reason=reason, removals=tuple(removals), side=side, outers=outers or ())
 
     def removal(self, coefficient: Expr, side: str, decay: Decay) -> Removal | None:
@@ -169,7 +167,7 @@ class _Maker:
 
     def dense(self, group: Group, same: list[Mono], others: list[Mono], shape: tuple[int, ...]) -> Group:
         (state,) = group.states
-        reason = "each entry mixes all entries, by a matrix that reads no state"
+        general = "each entry is a sum of entries, with coefficients that read no state"
         sides = {("s",): "row"} if len(shape) == 1 else {("s", "j"): "row", ("i", "s"): "column"} if len(shape) == 2 else {}
         found = {sides.get(t.at) for t in others}
         side = next(iter(found))
@@ -177,19 +175,18 @@ class _Maker:
         assert decay is not None
         fits = {"row": ("none", "scalar", "row"), "column": ("none", "scalar", "column")}.get(side or "", ())
         if len(found) != 1 or side is None or (same and len(shape) == 2 and decay.along not in fits):
-            return replace(group, kind=Kind.DENSE, reason="each entry is a sum of entries, with coefficients that read no state", decay=None)
+            return replace(group, kind=Kind.DENSE, reason=general, decay=None)
         out = "i" if side == "row" else "j"
         allowed = {out, "s"}
         matrix: Expr = ZERO
         for term in others:
             if not indices(term.coefficient) <= allowed:
-                return replace(group, kind=Kind.DENSE, reason="each entry is a sum of entries, with coefficients that read no state", decay=None)
+                return replace(group, kind=Kind.DENSE, reason=general, decay=None)
             matrix = call("add", matrix, term.coefficient)
         if same:
             matrix = call("add", matrix, self._on_diagonal(same[0], out, shape[0] if side == "row" else shape[1]))
-        if side == "row":
-            weight = not tensors(matrix) & self.varying
-            reason = f"each entry mixes all entries, by a matrix that is {'the same at all times' if weight else 'read from the inputs only'}"
+        matrix = self.inline(matrix, {out: self.context.shape(state)[0 if side == "row" else -1], "s": others[0].sums[0][1]})
+        reason = f"each entry mixes all entries, by a matrix that is {self.when(matrix)}"
         return replace(group, kind=Kind.DENSE, reason=reason, matrix=matrix, side=side, decay=None)
 
     def _on_diagonal(self, term: Mono, out: str, size: int) -> Expr:
@@ -201,8 +198,8 @@ class _Maker:
         return access(name, (out, "s"))
 
     def several(self, forms: dict[str, Form]) -> Group:
-        terms = tuple(Term(s, t.state, t.at, t.coefficient, t.sums) for s, f in forms.items() for t in f.terms)
-        bias = {s: f.free for s, f in forms.items()}
+        terms = tuple(t for s, f in forms.items() for t in self.terms(s, f))
+        bias = {s: self.inline(f.free, self.context.sizes(s)) for s, f in forms.items()}
         shapes = {self.context.shape(s) for s in forms}
         own = tuple(INDICES[: len(next(iter(shapes)))])
         if len(shapes) == 1 and all(t.at == own and not t.sums for t in terms):
@@ -211,6 +208,18 @@ class _Maker:
         return Group(tuple(forms), Kind.DENSE, f"{len(forms)} states, each an affine function of all of them", terms=terms, bias=bias)
 
     # ---- pieces ----
+
+    def terms(self, state: str, form: Form) -> tuple[Term, ...]:
+        sizes = self.context.sizes(state)
+        return tuple(Term(state, t.state, t.at, self.inline(t.coefficient, {**sizes, **dict(t.sums)}), t.sums) for t in form.terms)
+
+    def when(self, value: Expr) -> str:
+        """Where a coefficient comes from, in words."""
+        names = tensors(value)
+        if not names & self.varying:
+            return "the same at all times"
+        states = {n for s in self.context.step.states for n in (s.before, s.after)}
+        return "read from other states only" if names & states else "read from the inputs only"
 
     def decay(self, value: Expr, own: tuple[str, ...]) -> Decay:
         names = indices(value)

@@ -100,6 +100,8 @@ def product(factors: Mapping[Expr, int]) -> Expr:
 
 def quotient(a: Expr, b: Expr) -> Expr | None:
     """a / b where every factor of b is one of a; None else."""
+    if a is ZERO:
+        return ZERO
     mine, other = powers(a), powers(b)
     number = _pop_number(mine) / (_pop_number(other) or math.nan)
     for x, n in other.items():

@@ -34,9 +34,10 @@ def classify(step: Step, verify: bool = True) -> Classified:
     """The class of a step. verify: check every claim in numbers (float64, small sizes) and refuse what fails."""
     context = Context(step)
     groups = [context.group(part) for part in context.dependence.parts()]
-    known = {e.target for g in groups for e in g.prepare}
-    after = context.dependence.late(known)
-    groups, after = join_softmax(step, groups, after, context)
+    groups, after = join_softmax(step, groups, context.dependence.late(), context)
+    groups = _trimmed(groups)
+    early = {e.target for g in groups for e in g.prepare}
+    after = tuple(e for e in after if e.target not in early)
     groups = [_with_readouts(g, groups, after, step) for g in groups]
     if verify:
         from archdsl.recurrence.check import checked
@@ -46,6 +47,43 @@ def classify(step: Step, verify: bool = True) -> Classified:
     kind = hardest.kind if hardest is not None else Kind.MAP
     notes = tuple(n for g in groups for n in g.notes)
     return Classified(step, kind, _reason(groups, hardest), tuple(groups), after, context.dependence.reads, notes)
+
+
+def _trimmed(groups: Sequence[Group]) -> list[Group]:
+    """The groups with the state-free equations that their pieces read, each with the first group that needs it."""
+    pool = [e for g in groups for e in g.prepare]
+    new = {t.name: t for g in groups for t in g.tensors}
+    given: set[str] = set()
+    found = []
+    for group in groups:
+        needed = tensors(*_pieces(group))
+        kept = []
+        for equation in reversed(pool):
+            if equation.target in needed:
+                needed |= tensors(equation.body)
+                if equation.target not in given:
+                    kept.append(equation)
+        given |= {e.target for e in kept}
+        targets = {e.target for e in kept} | {r.target for r in (group.softmax.ratios if group.softmax else ())}
+        found.append(replace(group, prepare=tuple(kept[::-1]), tensors=tuple(t for t in new.values() if t.name in targets)))
+    return found
+
+
+def _pieces(group: Group) -> list[Expr]:
+    """The expressions that a group's forms evaluate."""
+    if group.kind in (Kind.ELEMENTWISE, Kind.BLOCK, Kind.NONLINEAR):
+        return [e.body for e in group.equations]
+    found: list[Expr | None] = [*group.bias.values(), *(t.coefficient for t in group.terms), group.matrix]
+    found += [x for o in group.outers for x in (o.scale, o.left, o.right)]
+    found += [x for r in group.removals for x in (r.scale, r.left, r.right)]
+    if group.decay is not None:
+        found += [group.decay.value, group.decay.log]
+    if group.tropical is not None:
+        found += [group.tropical.add, group.tropical.floor]
+    if group.softmax is not None:
+        form = group.softmax
+        found += [form.log_decay, form.score, form.value, *(x for r in form.ratios for x in (r.bonus, r.value))]
+    return [x for x in found if x is not None]
 
 
 def _reason(groups: Sequence[Group], hardest: Group | None) -> str:
@@ -106,7 +144,7 @@ class Context:
 
     def _nonlinear(self, part: Part, problem: NotAffine) -> Group:
         equation = problem.equation
-        shown = infix(problem.expr)
+        shown = self._shown(problem.expr, part, equation)
         obstacle = Obstacle(problem.expr, shown, equation.span if equation is not None else None, f"{problem.why}. {LESSON}")
         reason = f"`{shown}`: {problem.why}"
         kind = Kind.NONLINEAR
@@ -114,6 +152,13 @@ class Context:
         if len(shapes) == 1 and elementwise(part, self.dependence, len(shapes.pop())):
             kind = Kind.ELEMENTWISE if len(part.states) == 1 else Kind.BLOCK
         return Group(part.states, kind, reason, part.free, equations=part.stateful, obstacle=obstacle)
+
+    def _shown(self, expr: Expr, part: Part, equation: Equation | None) -> str:
+        """The expression as text, with what it is made of written out where that is short."""
+        inline = Inliner([*self.free, *part.stateful], keep=[s.after for s in self.step.states])
+        loops = dict((*equation.free, *equation.sums)) if equation is not None else {}
+        whole = infix(inline(expr, loops))
+        return whole if len(whole) <= 80 else infix(expr)
 
 
 def elementwise(part: Part, dependence: Dependence, rank: int) -> bool:

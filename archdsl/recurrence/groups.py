@@ -91,13 +91,13 @@ class Dependence:
                 found.add(equation.target)
         return found
 
-    def late(self, known: set[str]) -> tuple[Equation, ...]:
-        """The equations that yields need beyond the states and the tensors known already."""
+    def late(self) -> tuple[Equation, ...]:
+        """The equations that yields need beyond the states."""
         names: set[str] = set()
         stack = [n for n in self.step.yields if n not in self.before]
         while stack:
             name = stack.pop()
-            if name in names or name in known or name in self.before or name in self.after:
+            if name in names or name in self.before or name in self.after:
                 continue
             names.add(name)
             stack += [n for e in self.made.get(name, []) for n in tensors(e.body)]

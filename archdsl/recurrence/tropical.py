@@ -32,7 +32,10 @@ def _best(node: Expr, state: Var) -> _Best | None:
     if state not in reads(node):
         return _Best(None, node)
     if is_call(node, "max", "min"):
-        return _compared(node, state)
+        return _compared(node.function, *node.args, state)  # type: ignore[attr-defined]
+    if is_call(node, "where"):
+        which = _chosen(*node.args)
+        return _compared(which, *node.args[1:], state) if which else None
     if is_call(node, "add", "sub"):
         a, b = (_best(x, state) for x in node.args)
         if a is None or b is None or (a.add is not None and b.add is not None):
@@ -44,9 +47,19 @@ def _best(node: Expr, state: Var) -> _Best | None:
     return None
 
 
-def _compared(node: Expr, state: Var) -> _Best | None:
-    which = node.function  # type: ignore[attr-defined]
-    a, b = (_best(x, state) for x in node.args)
+def _chosen(condition: Expr, then: Expr, otherwise: Expr) -> str | None:
+    """`if a > b then a else b` is a maximum."""
+    for functions, which in ((("gt", "ge"), "max"), (("lt", "le"), "min")):
+        if is_call(condition, *functions):
+            if condition.args == (then, otherwise):
+                return which
+            if condition.args == (otherwise, then):
+                return "min" if which == "max" else "max"
+    return None
+
+
+def _compared(which: str, left: Expr, right: Expr, state: Var) -> _Best | None:
+    a, b = _best(left, state), _best(right, state)
     if a is None or b is None or {a.which, b.which} - {"", which}:
         return None
     add = a.add if b.add is None else b.add if a.add is None else call(which, a.add, b.add)

@@ -265,3 +265,13 @@ def test_loaded_on_first_use_only() -> None:
     code_ = "import sys, archdsl; print('archdsl.builder' in sys.modules); archdsl.Builder; print([m for m in ('torch', 'networkx') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code_], capture_output=True, text=True, check=True)
     assert out.stdout.split("\n")[:2] == ["False", "[]"]
+
+
+def test_the_documented_example() -> None:
+    from pathlib import Path
+
+    text = (Path(__file__).resolve().parents[2] / "docs" / "builder.md").read_text(encoding="utf-8")
+    scope: dict[str, Any] = {}
+    exec(text.split("```python")[1].split("```")[0], scope)
+    assert scope["spec"].arguments["depth"] == 2
+    assert scope["b"].spec().contracts == ["expect causal"]

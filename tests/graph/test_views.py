@@ -14,8 +14,8 @@ import archdsl
 from archdsl.diagnostics import ArchError
 from archdsl.graph import cost, views
 from archdsl.graph.views.layout import lay_out
+from archdsl.graph.views.part import find_part
 from archdsl.graph.views.picture import leaf_edges, picture
-from archdsl.graph.views.prose import find_part
 from archdsl.share import share
 
 ROOT = Path(__file__).resolve().parents[2]

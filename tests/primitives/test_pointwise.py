@@ -187,7 +187,7 @@ def test_every_function_agrees_with_the_table(function):
     ],
 )
 def test_text(function, arity, scalars, args, text):
-    from helpers import FakeEmitter
+    from tests.primitives.helpers import FakeEmitter
 
     kinds = ["bool", "float", "float"] if function == "where" else ["float"] * arity
     node = apply(function, *(value(4, kind=k) for k in kinds), scalars=scalars)

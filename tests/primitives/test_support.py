@@ -66,7 +66,7 @@ def test_gradients(case):
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_traced_without_a_break(name):
-    from helpers import SUPPORT
+    from tests.primitives.helpers import SUPPORT
 
     node, others = CASES[name]
     text = written(node, "x", *("i" * bool(others)), emitter=FakeEmitter({"T": 4, "S": 3}, lengths=True))

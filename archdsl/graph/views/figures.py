@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from archdsl.graph import cost
 from archdsl.graph.ir import Graph, Instance, Node, Region, TensorType
 from archdsl.graph.matching import words
-from archdsl.graph.sizes import Facts, Poly, decide_compare, symbol
+from archdsl.graph.sizes import Poly
 
 if TYPE_CHECKING:
     from archdsl.api import Spec
-
-USUAL = {"H": 224, "W": 224}  # a size of the data that is not given; any other is 1024
-USUAL_OTHER = 1024
 
 
 def graph_of(thing: Spec | Graph) -> Graph:
     """The graph of a spec, or the graph itself."""
     return thing if isinstance(thing, Graph) else thing.graph
-
-
-def chosen_sizes(figures: Iterable[Any], sizes: Mapping[str, int] | None, facts: Facts | None = None) -> dict[str, int]:
-    """Numbers for the symbols of figures: those given, else usual ones, halved where the spec says that they are too large."""
-    given = dict(sizes or {})
-    symbols = sorted({s for f in figures if isinstance(f, Poly) for s in f.symbols()})
-    return {s: given[s] if s in given else _usual(s, facts) for s in symbols}
-
-
-def _usual(name: str, facts: Facts | None) -> int:
-    size = USUAL.get(name, USUAL_OTHER)
-    while facts is not None and size > 1 and decide_compare("<", symbol(name), size, facts):
-        size //= 2
-    return size
-
-
-def at_sizes(sizes: Mapping[str, int]) -> str:
-    """`T=1024, H=224`."""
-    return ", ".join(f"{name}={n}" for name, n in sizes.items())
 
 
 def short(n: float, base: int = 1000) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from archdsl.graph import cost
 from archdsl.graph.diff import Diff
-from archdsl.graph.views.figures import at_sizes, chosen_sizes, shapes, short, size_in_bytes
+from archdsl.graph.usual import at_sizes, chosen_sizes
+from archdsl.graph.views.figures import shapes, short, size_in_bytes
 from archdsl.graph.views.svg import to_svg
 from archdsl.graph.views.table import Row, rows
 

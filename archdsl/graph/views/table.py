@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING, Any
 from archdsl.graph import cost
 from archdsl.graph.ir import Graph, Instance, Node, Region
 from archdsl.graph.matching import words
-from archdsl.graph.views.figures import (
-    Looks,
-    at_sizes,
-    chosen_sizes,
-    graph_of,
-    node_state,
-    part_name,
-    shapes,
-    short,
-    size_in_bytes,
-    span_text,
-    unused,
-)
+from archdsl.graph.usual import at_sizes, chosen_sizes
+from archdsl.graph.views.figures import Looks, graph_of, node_state, part_name, shapes, short, size_in_bytes, span_text, unused
 from archdsl.primitives import TABLE as PRIMITIVES
 
 if TYPE_CHECKING:

@@ -164,7 +164,7 @@ class Matrix:
             return Update(decay, self.rows(run, keys, True), self.rows(run, values))
         reads = [self.read(run, r.right, r.after_decay, decay) for r in group.removals]
         removed = [powers(call("mul", r.scale, r.left)) for r in group.removals]
-        if sorted(map(repr, removed)) == sorted(set(map(repr, removed))) and all(m in marks for m in removed):
+        if all(removed.count(m) == 1 and marks.count(m) == 1 for m in removed):
             blank = torch.zeros_like(reads[0])
             matched = [reads[removed.index(m)] if m in removed else blank for m in marks]
             return Update(decay, self.rows(run, keys, True), self.rows(run, values), self.rows(run, matched), None, True)
