@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,20 @@ class Spec:
     namespace: Namespace
     loader: Loader
     overrides: dict[str, Any]
-    warnings: list[Diagnostic] = field(default_factory=list)
+    noticed: list[Diagnostic] = field(default_factory=list)  # warnings met while elaborating; `warnings` has all
     contracts: list[str] = field(default_factory=list)  # the `expect` conditions that were checked and hold
     costs: cost.Costs = field(default_factory=cost.Costs)
 
     @property
     def name(self) -> str:
         return self.graph.name
+
+    @cached_property
+    def warnings(self) -> list[Diagnostic]:
+        """What is allowed and probably not meant; about scans too."""
+        from archdsl.recurrence.advice import scan_warnings
+
+        return [*self.noticed, *scan_warnings(self.graph)]
 
     @property
     def doc(self) -> str | None:

@@ -465,6 +465,8 @@ def _node(
             if instance_.weights != use.weights:
                 _do_not_fit(body, bound, span)
         else:
+            if base is not None:
+                body.reserved.discard(base)  # the name being bound is the one it takes
             name = bound.name if bound is not None else body.claim(base or recipe.name, label, span)
             instance_ = body.place(Instance(name, recipe.primitive.name, body.region, dict(use.weights)), bound)
     occurrence = instance_.name if instance_ else label or recipe.name

@@ -58,7 +58,7 @@ class TensorType:
         return f"{prefix}[{', '.join(str(s) for s in self.sizes)}]"
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Value:
     """One tensor in a region. `name` is the name the spec bound it to, if any; `node` made it (None for inputs)."""
 
@@ -67,6 +67,9 @@ class Value:
     node: Node | None = None
     name: str | None = None
     index: int = 0  # which output of the node
+
+    def __repr__(self) -> str:
+        return f"<Value {self.name or ''}{self.type}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Weight:
     trainable: bool = True
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Instance:
     """Something that owns weights, under a name in the region that made it.
 
@@ -114,6 +117,9 @@ class Instance:
     labelled: bool = False
     pretrained: str | None = None  # name of the published weights to fill it with
 
+    def __repr__(self) -> str:  # the parts hang together: a full listing would print the whole graph
+        return f"<Instance {self.name}: {self.op}>"
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -123,7 +129,7 @@ class Origin:
     via: tuple[Label, ...] = ()
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Node:
     """One operation. `op` is a primitive's name or one of the structural ops:
 
@@ -143,6 +149,9 @@ class Node:
     instance: Instance | None = None
     borrowed: list[Instance] = field(default_factory=list)  # what the callee borrows, resolved in this region
     occurrence: str = ""  # name of this use within the region: state slot
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op} {self.occurrence}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +175,7 @@ class Decision:
     span: Span
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Region:
     """One elaborated body."""
 
@@ -186,6 +195,9 @@ class Region:
     params: dict[str, Any] = field(default_factory=dict)  # the arguments it was made with, for people
     states: list[ScanState] = field(default_factory=list)  # scans only
     doc: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Region {self.kind} {self.name}: {len(self.nodes)} nodes>"
 
     @property
     def all_inputs(self) -> list[Value]:

@@ -21,12 +21,21 @@ class NoCompiler(RuntimeError):
     """There is no C compiler, or it failed; the plain torch forms run instead."""
 
 
-@functools.cache
 def compiler() -> str:
-    """The C compiler's path. Raises NoCompiler."""
-    if os.environ.get("ARCHDSL_KERNELS", "1") == "0":
-        raise NoCompiler("switched off by ARCHDSL_KERNELS=0")
-    found = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
+    """The C compiler's path: CC if that is set, else the system's. Raises NoCompiler."""
+    if os.environ.get("ARCHDSL_KERNELS", "1") in ("0", "loop"):
+        raise NoCompiler(f"switched off by ARCHDSL_KERNELS={os.environ['ARCHDSL_KERNELS']}")
+    return _compiler(os.environ.get("CC"))
+
+
+@functools.cache
+def _compiler(wanted: str | None) -> str:
+    if wanted and " " not in wanted:
+        found = shutil.which(wanted)
+        if found is None:
+            raise NoCompiler(f"the C compiler CC={wanted} was not found")
+        return found
+    found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if found is None:
         raise NoCompiler("no C compiler was found (cc, gcc, clang)")
     return found

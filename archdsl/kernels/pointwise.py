@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from archdsl.graph.acts import Act
+from archdsl.graph.expression_text import load_act
 from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, call, order, var
 from archdsl.kernels.build import NoCompiler, load
 from archdsl.kernels.c_text import NoC, constant, function
@@ -27,6 +28,7 @@ SMALLEST = 4096  # elements below which a call costs more than it saves
 SERIAL = 32_768  # elements below which one thread is quicker
 BLOCK = 4096  # elements summed as one, in fixed order: results do not depend on the number of threads
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _HEADS: dict[torch.dtype, str] = {torch.float32: "", torch.float64: "#define REAL64 1\n"}
 
 
@@ -174,24 +176,30 @@ def _tell(problem: str) -> None:
     log.warning("activations run in plain torch: %s", problem)
 
 
-def accelerated(act: Act, plain: Any) -> Any:
+def with_kernel(plain: Any) -> Any:
+    """`accelerated` for an emitted class, whose `formula` is the text of its act; read when it is first worth a kernel."""
+    return accelerated(lambda: load_act(plain.formula), plain)
+
+
+def accelerated(act: Act | Callable[[], Act], plain: Any) -> Any:
     """An autograd function like `plain` (the emitted one of the act) that takes the C kernel where it can."""
-    count = len(act.inputs)
+    given = cache(act) if callable(act) else lambda: act
 
     def forward(ctx: Any, *tensors: torch.Tensor) -> torch.Tensor:
-        found = None if torch.compiler.is_compiling() else _eligible(act, tensors)
+        found = None if torch.compiler.is_compiling() else _eligible(given, tensors)
         ctx.kernel = found
         if found is None:
             result: torch.Tensor = plain.forward(ctx, *tensors)
             return result
         ctx.save_for_backward(*tensors)
+        count = len(found.act.inputs)
         return found.forward(tensors[:count], tensors[count:])
 
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
         found: Kernel | None = ctx.kernel
         if found is None or torch.is_grad_enabled() or grad.dtype is not found.dtype:
             return plain.backward(ctx, grad)
-        tensors = ctx.saved_tensors
+        tensors, count = ctx.saved_tensors, len(found.act.inputs)
         if grad.stride() != tensors[0].stride():
             grad = torch.empty_like(tensors[0]).copy_(grad)
         made = found.backward(grad, tensors[:count], tensors[count:])
@@ -201,13 +209,14 @@ def accelerated(act: Act, plain: Any) -> Any:
     return type(plain.__name__, (torch.autograd.Function,), body)
 
 
-def _eligible(act: Act, tensors: tuple[torch.Tensor, ...]) -> Kernel | None:
+def _eligible(given: Callable[[], Act], tensors: tuple[torch.Tensor, ...]) -> Kernel | None:
     first = tensors[0]
-    count = len(act.inputs)
-    if first.numel() < SMALLEST or first.dtype not in _HEADS:
+    if first.numel() < SMALLEST or first.dtype not in _HEADS or type(first) not in _PLAIN or first.device.type != "cpu":
         return None
+    act = given()
+    count = len(act.inputs)
     for x in tensors[:count]:
-        if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.device.type != "cpu" or x.layout is not torch.strided:
+        if type(x) not in _PLAIN or x.device.type != "cpu" or x.layout is not torch.strided:
             return None
         if x.shape != first.shape or x.stride() != first.stride() or x.dtype is not first.dtype or not _dense(x):
             return None

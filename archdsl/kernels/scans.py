@@ -1,11 +1,16 @@
-"""What an emitted scan calls: a kernel made from the step's text, fed with tensors of any batch and lead axes."""
+"""What an emitted scan calls: the step's kernel on a CPU, one of its parallel forms elsewhere, fed with tensors of any batch and lead axes.
+
+ARCHDSL_KERNELS=0 leaves compiled kernels out; ARCHDSL_KERNELS=loop leaves the forms out too, and the loop over time runs as written.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
+import os
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,69 +18,141 @@ from torch import Tensor
 from archdsl.kernels.build import NoCompiler, compiler
 from archdsl.kernels.c_text import NoC
 from archdsl.kernels.scan_op import Kernel, kernel, run
+from archdsl.recurrence.step import Step
 from archdsl.recurrence.text import loads
+
+if TYPE_CHECKING:
+    from archdsl.recurrence.choose import Choice
+    from archdsl.recurrence.forms.program import Program
+
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 @functools.cache
 def _tell(reason: str) -> None:
-    warnings.warn(f"scans run as plain torch loops: {reason}", RuntimeWarning, stacklevel=4)
+    warnings.warn(f"scans run without compiled kernels: {reason}", RuntimeWarning, stacklevel=4)
 
 
 class ScanKernel:
-    """A scan's kernel for the CPU. Called with whole sequences; gives what the plain loop gives, faster."""
+    """A scan over whole sequences, by the form that suits device and sizes. Gives what the plain loop gives, faster."""
 
     def __init__(self, text: str) -> None:
-        self.kernel: Kernel = kernel(loads(text))
+        self.text = text
+        self.step: Step = loads(text)
+        self.kernel: Kernel | None = None
+        try:
+            compiler()
+            self.kernel = kernel(self.step)
+        except (NoCompiler, NoC) as error:
+            _tell(str(error))
         self._ready: dict[torch.dtype, bool] = {}
+        self._forms: tuple[Program | None, str] | None = None
+        if self.kernel is None or torch.cuda.is_available():
+            self.forms()
 
     def usable(self, x: Tensor) -> bool:
-        """Whether a tensor's device and dtype are served here (a first call may compile)."""
-        if x.device.type not in ("cpu", "meta") or x.dtype not in (torch.float32, torch.float64, torch.bfloat16):
+        """Whether a tensor's device and dtype are served here, by the kernel or by a form (a first call may compile)."""
+        return x.dtype in FLOATS and (self.compiled(x) or self.parallel())
+
+    def compiled(self, x: Tensor) -> bool:
+        """Whether the C kernel runs for such a tensor."""
+        if self.kernel is None or x.device.type not in ("cpu", "meta"):
             return False
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        dtype = _work(x.dtype)
         if dtype not in self._ready:
-            if torch.compiler.is_compiling():
+            if torch.compiler.is_compiling() or x.device.type == "meta":
                 return True
             try:
-                if x.device.type == "cpu":
-                    self.kernel.library(dtype)
+                self.kernel.library(dtype)
                 self._ready[dtype] = True
             except NoCompiler as error:
                 _tell(str(error))
                 self._ready[dtype] = False
         return self._ready[dtype]
 
+    def parallel(self) -> bool:
+        """Whether a parallel form runs. An exported graph holds the loop as written: the forms are Python of their own."""
+        if torch.compiler.is_exporting():
+            return False
+        return self.forms()[0] is not None
+
+    def forms(self) -> tuple[Program | None, str]:
+        """The parallel forms, or None and why there are none."""
+        if self._forms is None:
+            self._forms = _program(self.text)
+        return self._forms
+
+    def choice(self, sequences: int, time: int, device: str, training: bool) -> Choice:
+        """The form that runs where the kernel does not."""
+        from archdsl.recurrence.choose import choose
+
+        program = self.forms()[0]
+        assert program is not None
+        return choose(program.classified, sequences, time, device, compiler=False, training=training)
+
     def __call__(
         self, inputs: Sequence[Tensor], weights: Sequence[Tensor], states: Sequence[Tensor | None], lengths: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """inputs [batch, lead…, time, body…] in the kernel's order; weights in its order; states [batch, lead…, body…] or None.
+        """inputs [batch, lead…, time, body…] in the step's order; weights in its order; states [batch, lead…, body…] or None.
 
         lengths [batch]: each sequence's own; what lies beyond gives zeros. Returns the yields, then the final states.
         """
-        k = self.kernel
+        step = self.step
+        parts, begins = step.of("input"), [step.tensor(s.before) for s in step.states]
         given = inputs[0].dtype
-        work = torch.float64 if given == torch.float64 else torch.float32
-        leads = [x.shape[: x.dim() - 1 - len(p.shape)] for x, p in zip(inputs, k.inputs)]
+        work = _work(given)
+        leads = [x.shape[: x.dim() - 1 - len(p.shape)] for x, p in zip(inputs, parts)]
         lead = torch.broadcast_shapes(*leads)
         time = inputs[0].shape[len(leads[0])]
-        flat = [x.to(work).expand(*lead, *x.shape[len(own) :]).reshape(-1, time, *p.shape) for x, own, p in zip(inputs, leads, k.inputs)]
-        begin = [None if s is None else s.to(work).expand(*lead, *p.shape).reshape(-1, *p.shape) for s, p in zip(states, k.states)]
+        flat = [x.to(work).expand(*lead, *x.shape[len(own) :]).reshape(-1, time, *p.shape) for x, own, p in zip(inputs, leads, parts)]
+        begin = [None if s is None else s.to(work).expand(*lead, *p.shape).reshape(-1, *p.shape) for s, p in zip(states, begins)]
         if lengths is not None:
             heads = math.prod(lead[1:])
             lengths = lengths.to(torch.int64).clamp(0, time).repeat_interleave(heads)
-        yields, ends = run(k, flat, [w.to(work) for w in weights], begin, lengths)
-        out = [y.reshape(*lead, time, *p.shape).to(given) for y, p in zip(yields, k.yields)]
-        return (*out, *(e.reshape(*lead, *p.shape).to(given) for e, p in zip(ends, k.states)))
+        fixed = [w.to(work) for w in weights]
+        if self.kernel is not None and self.compiled(inputs[0]):
+            yields, ends = run(self.kernel, flat, fixed, begin, lengths)
+        else:
+            yields, ends = self.run_form(flat, fixed, begin, lengths)
+        out = [y.reshape(*lead, time, *step.tensor(name).shape).to(given) for y, name in zip(yields, step.yields)]
+        return (*out, *(e.reshape(*lead, *p.shape).to(given) for e, p in zip(ends, begins)))
+
+    @torch.compiler.disable
+    def run_form(
+        self, inputs: list[Tensor], weights: list[Tensor], begin: list[Tensor | None], lengths: Tensor | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The chosen parallel form. A break in a graph that torch.compile makes."""
+        program = self.forms()[0]
+        assert program is not None
+        n, time = inputs[0].shape[:2]
+        training = torch.is_grad_enabled() and any(t.requires_grad for t in (*inputs, *weights, *(b for b in begin if b is not None)))
+        choice = self.choice(n, time, inputs[0].device.type, training)
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            return program.run(inputs, weights, begin, lengths, choice.setting)
+
+
+@functools.lru_cache(maxsize=256)
+def _program(text: str) -> tuple[Program | None, str]:
+    from archdsl.recurrence.classify import classify
+    from archdsl.recurrence.forms.plan import Unsupported
+    from archdsl.recurrence.forms.program import Program
+
+    try:
+        return Program(classify(loads(text))), ""
+    except Unsupported as reason:
+        return None, str(reason)
+
+
+def _work(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def scan_kernel(text: str) -> ScanKernel | None:
-    """The kernel of a step's text; None, said once, where there is no compiler or the step uses what C has no form for."""
-    try:
-        compiler()
-        return ScanKernel(text)
-    except (NoCompiler, NoC) as error:
-        _tell(str(error))
+    """What runs a step's text; None where nothing but the plain loop can, or should."""
+    if os.environ.get("ARCHDSL_KERNELS") == "loop":
         return None
+    found = ScanKernel(text)
+    return found if found.kernel is not None or found.forms()[0] is not None else None
 
 
 __all__ = ["ScanKernel", "scan_kernel"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import textwrap
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from archdsl.graph.expression_text import dump_act
 from archdsl.graph.expressions import Expr, call, var, variables
 from archdsl.graph.ir import Init, Node, TensorType
 from archdsl.graph.sizes import Size
@@ -102,7 +104,7 @@ def class_name(act: str) -> str:
 def class_source(name: str, act: Act) -> str:
     """A torch.autograd.Function that computes an act and its declared or derived derivatives, keeping only its inputs.
 
-    Its backward is plain torch, so it can be differentiated again.
+    Its backward is plain torch, so it can be differentiated again. `formula` is what a kernel is made from (compiler/support/kernels.py).
     """
     names = _local_names([*act.inputs, *(p.name for p in act.learned)])
     like = names[act.inputs[0]]
@@ -118,9 +120,10 @@ def class_source(name: str, act: Act) -> str:
     opened = ", ".join(names[n] if n in used or n == act.inputs[0] or n in learned else "_" for n in names)
     opened = opened if len(names) > 1 else f"({opened},)"
     reverse = _INDENT.join([f"{opened} = ctx.saved_tensors", *back, *_returned(results)])
-    return f'''class {name}(torch.autograd.Function):
+    head, formula = ("", "") if any(p.per_axis for p in act.learned) else ("@with_kernel\n", _formula(act))
+    return f'''{head}class {name}(torch.autograd.Function):
     """{_summary(act)}"""
-
+{formula}
     @staticmethod
     def forward(ctx, {arguments}):
         {body}
@@ -129,6 +132,12 @@ def class_source(name: str, act: Act) -> str:
     def backward(ctx, grad):
         {reverse}
 '''
+
+
+def _formula(act: Act) -> str:
+    """The class attribute that holds the act's text."""
+    lines = textwrap.wrap(dump_act(act), 116, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(["", '    formula = """', *lines, '    """', ""])
 
 
 def _returned(results: list[str]) -> list[str]:

@@ -84,7 +84,11 @@ class Linear:
         self.sizes.update(equation.free)
         names = {s: f"s{next(self._count)}" for s, _ in equation.sums}
         self.sizes.update({names[s]: size for s, size in equation.sums})
-        form = self.of(reindexed(equation.body, names))
+        try:
+            form = self.of(reindexed(equation.body, names))
+        except NotAffine as problem:
+            problem.expr = reindexed(problem.expr, {new: old for old, new in names.items()})
+            raise
         for name in names.values():
             form = self._summed(form, name, equation)
         return self._merged(form)
@@ -164,7 +168,9 @@ class Linear:
         if is_call(node, "div"):
             if args[1].terms:
                 raise NotAffine(node, "it divides by what depends on the state")
-            return Form(call("div", args[0].free, args[1].free), tuple(replace(t, coefficient=call("div", t.coefficient, args[1].free)) for t in args[0].terms))
+            below = args[1].free
+            quotients = tuple(replace(t, coefficient=call("div", t.coefficient, below)) for t in args[0].terms)
+            return Form(call("div", args[0].free, below), quotients)
         if is_call(node, "where") and not args[0].terms:
             condition, a, b = args[0].free, args[1], args[2]
             chosen = tuple(replace(t, coefficient=call("where", condition, t.coefficient, 0)) for t in a.terms)
@@ -236,7 +242,6 @@ class Linear:
             named = sum_names_tidied(term)
             key = (named.state, named.at, named.sums)
             found[key] = call("add", found.get(key, ZERO), named.coefficient)
-            self.sizes.update(named.sums)
         return Form(form.free, tuple(Mono(s, at, c, sums) for (s, at, sums), c in found.items() if c is not ZERO))
 
 

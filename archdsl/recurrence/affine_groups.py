@@ -114,7 +114,8 @@ class _Maker:
             tail = "" if decay.along == "none" else f", {when}"
             return replace(group, kind=Kind.MATRIX, reason=f"the state adds outer products; {what}{tail}", outers=outers)
         kind = Kind.CONSTANT_DIAGONAL if decay.constant else Kind.DIAGONAL
-        return replace(group, kind=kind, reason=f"each entry is a coefficient times itself plus an input, the coefficient {when}", outers=outers or ())
+        reason = f"each entry is a coefficient times itself plus an input, the coefficient {when}"
+        return replace(group, kind=kind, reason=reason, outers=outers or ())
 
     def delta(self, group: Group, others: list[Mono], shape: tuple[int, ...]) -> Group | None:
         """decay * S minus products of rank one."""
@@ -168,8 +169,8 @@ class _Maker:
     def dense(self, group: Group, same: list[Mono], others: list[Mono], shape: tuple[int, ...]) -> Group:
         (state,) = group.states
         general = "each entry is a sum of entries, with coefficients that read no state"
-        sides = {("s",): "row"} if len(shape) == 1 else {("s", "j"): "row", ("i", "s"): "column"} if len(shape) == 2 else {}
-        found = {sides.get(t.at) for t in others}
+        sides: dict[tuple[str, ...], str] = {("s",): "row"} if len(shape) == 1 else {("s", "j"): "row", ("i", "s"): "column"}
+        found = {sides.get(t.at) if len(shape) <= 2 else None for t in others}
         side = next(iter(found))
         decay = group.decay
         assert decay is not None

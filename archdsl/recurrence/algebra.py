@@ -88,7 +88,8 @@ def _cancel_exponentials(found: Powers) -> None:
 
 def product(factors: Mapping[Expr, int]) -> Expr:
     """The product of factors with exponents."""
-    above, below = ONE, ONE
+    above: Expr = ONE
+    below: Expr = ONE
     for x, n in factors.items():
         for _ in range(abs(n)):
             if n > 0:
@@ -220,8 +221,8 @@ Bounds = tuple[float, float]
 ANY: Bounds = (-math.inf, math.inf)
 
 
-def bounds(node: Expr) -> Bounds:
-    """Numbers between which the value lies for all inputs and weights (closed; infinite where nothing is known)."""
+def bounds(node: Expr, known: Callable[[Var], Bounds] | None = None) -> Bounds:
+    """Numbers between which the value lies for all inputs and weights (closed; infinite where nothing is known). known: of accesses."""
     done: dict[Expr, Bounds] = {}
     for x in order(node):
         if isinstance(x, Const):
@@ -233,7 +234,7 @@ def bounds(node: Expr) -> Bounds:
             found = rule(*(done[a] for a in x.args)) if rule else ANY
             done[x] = ANY if any(math.isnan(b) for b in found) else found
         else:
-            done[x] = ANY
+            done[x] = known(x) if known is not None and isinstance(x, Var) else ANY
     return done[node]
 
 

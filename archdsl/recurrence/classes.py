@@ -8,7 +8,7 @@ read the states (before and after) of the groups before it. A sum over an axis k
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from archdsl.diagnostics import Span
 from archdsl.graph.expressions import Expr
@@ -17,7 +17,7 @@ from archdsl.recurrence.step import Equation, Step, Tensor
 Sums = tuple[tuple[str, int], ...]
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """Classes of recurrences, most specific first where several hold."""
 
     MAP = "map"  # no state is read: all times at once
@@ -32,9 +32,6 @@ class Kind(str, Enum):
     ELEMENTWISE = "elementwise nonlinear"  # h'[i] depends on h[i] only
     BLOCK = "block nonlinear"  # several states, entry by entry
     NONLINEAR = "nonlinear"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 AFFINE = frozenset((Kind.CONSTANT_DIAGONAL, Kind.DIAGONAL, Kind.MATRIX, Kind.DELTA, Kind.BLOCK_DIAGONAL, Kind.DENSE))

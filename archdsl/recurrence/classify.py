@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from archdsl.graph.expressions import ONE, ZERO
+from archdsl.graph.expressions import ONE, ZERO, Expr
 from archdsl.recurrence.affine import NotAffine, diagonals
 from archdsl.recurrence.affine_groups import affine_group
 from archdsl.recurrence.algebra import indices, powers, product, reads, tensors
@@ -125,7 +125,7 @@ class Context:
     def _map(self, part: Part) -> Group:
         (state,) = part.states
         after = self.dependence.after[state]
-        bias = {state: access(after, tuple(INDICES[: len(self.shape(state))]))}
+        bias: dict[str, Expr] = {state: access(after, tuple(INDICES[: len(self.shape(state))]))}
         return Group(part.states, Kind.MAP, "its next value reads no state: what it holds is the previous step's value", part.free, bias=bias)
 
     def _tropical(self, part: Part) -> Group | None:

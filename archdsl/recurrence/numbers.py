@@ -14,6 +14,7 @@ from archdsl.recurrence.step import Equation, Step, Tensor, parse_access, split_
 
 LIMIT = 40_000  # entries worked out for one point
 Axis = tuple[str, int]
+Entry = tuple[str, tuple[int, ...]]  # a tensor and the place in it
 
 _COMPLEX = {"exp": cmath.exp, "sqrt": cmath.sqrt, "log": cmath.log, "sin": cmath.sin, "cos": cmath.cos, "tanh": cmath.tanh}
 
@@ -98,9 +99,9 @@ class Shrunk:
 class Point:
     """One point: values for everything that the step is given, and what follows from them."""
 
-    def __init__(self, shrunk: Shrunk, seed: int, given: Mapping[tuple[str, tuple[int, ...]], Any] | None = None, taken: set[Any] | None = None) -> None:
+    def __init__(self, shrunk: Shrunk, seed: int, given: Mapping[Entry, Any] | None = None, taken: set[Any] | None = None) -> None:
         self.shrunk, self.seed = shrunk, seed
-        self.values: dict[tuple[str, tuple[int, ...]], Any] = dict(given or {})
+        self.values: dict[Entry, Any] = dict(given or {})
         self.taken: set[Any] = taken if taken is not None else set()  # (choice, the way it went)
         self._orders: dict[Expr, list[Expr]] = {}
 

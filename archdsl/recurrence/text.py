@@ -9,8 +9,7 @@ import json
 import re
 from typing import Any
 
-from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, apply, const, custom, order, var
-from archdsl.graph.functions import FUNCTIONS
+from archdsl.graph.expression_text import expression, listing
 from archdsl.recurrence.step import Equation, StateOf, Step, Tensor
 
 _ACCESS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*'?\[(?:[a-z](?:\+\d+)?|\d+)?(?:,(?:[a-z](?:\+\d+)?|\d+))*\]")
@@ -25,7 +24,7 @@ def dumps(step: Step) -> str:
             "states": [[s.before, s.after, s.start] for s in step.states],
             "yields": list(step.yields),
             "equations": [
-                [e.target, list(e.at), [list(f) for f in e.free], [list(s) for s in e.sums], _listing(e.body)] for e in step.equations
+                [e.target, list(e.at), [list(f) for f in e.free], [list(s) for s in e.sums], listing(e.body)] for e in step.equations
             ],
         },
         separators=(", ", ": "),
@@ -39,50 +38,12 @@ def loads(text: str) -> Step:
         tensors = tuple(Tensor(_name(n), tuple(map(_size, shape)), _role(role), int(lead)) for n, shape, role, lead in data["tensors"])
         states = tuple(StateOf(_name(a), _name(b), float(start)) for a, b, start in data["states"])
         equations = tuple(
-            Equation(_name(target), tuple(map(_index, at)), _loops(free), _loops(sums), _expression(body))
+            Equation(_name(target), tuple(map(_index, at)), _loops(free), _loops(sums), expression(body, _ACCESS))
             for target, at, free, sums, body in data["equations"]
         )
         return Step(tensors, equations, states, tuple(map(_name, data["yields"])))
     except (KeyError, TypeError, IndexError, json.JSONDecodeError) as error:
         raise ValueError(f"not the text of a step: {error}") from None
-
-
-def _listing(body: Expr) -> list[Any]:
-    """Nodes in order; each names its arguments by number, so shared parts stay shared."""
-    from archdsl.graph.expressions import _reach
-
-    number: dict[Expr, int] = {}
-    rows: list[Any] = []
-    for node in order(*_reach(body)):
-        number[node] = len(rows)
-        if isinstance(node, Const):
-            rows.append(node.value)
-        elif isinstance(node, Var):
-            rows.append(node.name)
-        elif isinstance(node, Custom):
-            rows.append(["custom", number[node.value], [number[a] for a in node.arguments], [number[s] for s in node.slopes]])
-        else:
-            assert isinstance(node, Apply)
-            rows.append([node.function, *(number[a] for a in node.args)])
-    return rows
-
-
-def _expression(rows: list[Any]) -> Expr:
-    nodes: list[Expr] = []
-    for row in rows:
-        if isinstance(row, str):
-            if not _ACCESS.fullmatch(row):
-                raise ValueError(f"not an access: {row}")
-            nodes.append(var(row))
-        elif isinstance(row, (int, float)) and not isinstance(row, bool):
-            nodes.append(const(row))
-        elif row[0] == "custom":
-            nodes.append(custom(nodes[row[1]], [nodes[i] for i in row[2]], [nodes[i] for i in row[3]]))
-        elif row[0] in FUNCTIONS and len(row) == 1 + FUNCTIONS[row[0]].arity:
-            nodes.append(apply(row[0], *(nodes[i] for i in row[1:])))
-        else:
-            raise ValueError(f"not a function: {row[0]}")
-    return nodes[-1]
 
 
 def _name(text: Any) -> str:

@@ -32,10 +32,11 @@ def _best(node: Expr, state: Var) -> _Best | None:
     if state not in reads(node):
         return _Best(None, node)
     if is_call(node, "max", "min"):
-        return _compared(node.function, *node.args, state)  # type: ignore[attr-defined]
+        return _compared(node.function, node.args[0], node.args[1], state)  # type: ignore[attr-defined]
     if is_call(node, "where"):
-        which = _chosen(*node.args)
-        return _compared(which, *node.args[1:], state) if which else None
+        condition, then, otherwise = node.args
+        which = _chosen(condition, then, otherwise)
+        return _compared(which, then, otherwise, state) if which else None
     if is_call(node, "add", "sub"):
         a, b = (_best(x, state) for x in node.args)
         if a is None or b is None or (a.add is not None and b.add is not None):

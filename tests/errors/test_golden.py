@@ -36,7 +36,7 @@ def diagnose(path: Path, text: str) -> list[Diagnostic]:
             parse(Source(f"{path.stem}.arch", text))
             return []
         assert callable(CHECK)
-        return list(CHECK(text, path.parent) or [])
+        return list(CHECK(text, path.parent).warnings)
     except ArchError as error:
         return error.diagnostics
 

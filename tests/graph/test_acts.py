@@ -372,8 +372,13 @@ def test_generated_functions_compile(name):
 def test_generated_text_reads_well():
     assert (
         class_source("Swish", ACTS["swish"])
-        == '''class Swish(torch.autograd.Function):
+        == '''@with_kernel
+class Swish(torch.autograd.Function):
     """swish(x) = x * sigmoid(beta * x)."""
+
+    formula = """
+{"inputs": ["x"], "learned": ["beta"], "value": ["x", "beta", ["mul", 1, 0], ["sigmoid", 2], ["mul", 0, 3]]}
+    """
 
     @staticmethod
     def forward(ctx, x, beta):

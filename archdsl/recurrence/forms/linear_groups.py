@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from archdsl.graph.expressions import ONE, ZERO, Expr, call
-from archdsl.recurrence.algebra import indices, powers, product
-from archdsl.recurrence.classes import Group, Kind, Readout
+from archdsl.recurrence.algebra import powers
+from archdsl.recurrence.classes import Group, Kind
 from archdsl.recurrence.forms.block import block_scan
 from archdsl.recurrence.forms.dense import dense_scan
 from archdsl.recurrence.forms.diagonal import linear_scan
 from archdsl.recurrence.forms.matrix import Update, chunked, written
-from archdsl.recurrence.forms.setting import Run, Unsupported
+from archdsl.recurrence.forms.plan import matrix_plan
+from archdsl.recurrence.forms.setting import Run
 
 
 def shift(run: Run, group: Group) -> None:
@@ -33,8 +34,14 @@ def diagonal(run: Run, group: Group) -> None:
     assert group.decay is not None
     decay = run.ended(run.value(group.decay.value, loops), 1.0)
     bias = run.ended(run.whole(group.bias[state], loops), 0.0)
-    engine = "convolution" if run.setting.convolve and decay.shape[1] == 1 else run.setting.engine
+    engine = "convolution" if run.setting.convolve and decay.shape[1] == 1 and _fades(group, decay) else run.setting.engine
     run.store(state, linear_scan(decay, bias, run.states[state], engine))
+
+
+def _fades(group: Group, decay: Tensor) -> bool:
+    """Whether powers of the coefficient stay bounded: where they grow, an FFT would drown the small ones in rounding."""
+    assert group.decay is not None
+    return group.decay.sign == "unit" or bool((decay.detach().abs() <= 1).all())
 
 
 def block_diagonal(run: Run, group: Group) -> None:
@@ -42,7 +49,7 @@ def block_diagonal(run: Run, group: Group) -> None:
     k = len(group.states)
     rows = []
     for target in group.states:
-        row = [ZERO] * k
+        row: list[Expr] = [ZERO] * k
         for term in group.terms:
             if term.target == target:
                 place = group.states.index(term.state)
@@ -83,30 +90,15 @@ def dense(run: Run, group: Group) -> None:
 
 
 class Matrix:
-    """How a matrix (or delta) group runs: whether chunks serve all that reads it, and on which side keys stand."""
+    """A matrix (or delta) group in chunks; written out entry by entry where chunks do not serve all that reads it."""
 
     def __init__(self, group: Group, rank: int) -> None:
-        assert group.decay is not None
         self.group, self.rank = group, rank
-        along, axes = group.decay.along, {r.axis for r in group.readouts}
-        self.delta = group.kind is Kind.DELTA
-        if self.delta and rank == 2 and not group.outers and any(v is not ZERO for v in group.bias.values()):
-            raise Unsupported("what the delta rule inserts is not a sum of outer products")
-        if self.delta:
-            self.turned = group.side == "column"
-        else:
-            self.turned = along == "column" or (along in ("none", "scalar") and axes == {1})
-        if along not in ("none", "scalar", "column" if self.turned else "row"):
-            if self.delta:
-                raise Unsupported("the decay stands along the other axis than the key")
-            self.direct = False
-            return
-        self.queries = [split_query(r) for r in group.readouts]
-        fits = axes == {1 if self.turned else 0} and all(q is not None for q in self.queries)
-        self.direct = group.hidden and fits
+        self.plan = matrix_plan(group, rank)
+        self.turned, self.delta = self.plan.turned, group.kind is Kind.DELTA
 
     def __call__(self, run: Run) -> None:
-        if not self.direct and not self.delta:
+        if not self.plan.direct and not self.delta:
             diagonal(run, self.group)
             return
         (state,) = self.group.states
@@ -114,20 +106,18 @@ class Matrix:
         start = run.states[state]
         start = start.unsqueeze(-1) if self.rank == 1 else start.mT if self.turned else start
         chunk, sub = run.setting.chunk, run.setting.sub
-        if not self.direct:
+        if not self.plan.direct:
             self.written_out(run, update, start)
             return
         loops = run.loops(state)
-        asked = [(self.side(run, along, self.turned).expand(*run.shape, -1), r.after) for (along, _), r in self.pairs()]
+        readouts = self.group.readouts
+        asked = [(self.side(run, q, self.turned).expand(*run.shape, -1), r.after) for (q, _), r in zip(self.plan.queries, readouts)]
         found, end = chunked(update, asked, start, chunk, sub)
-        for (_, outside), readout, value in zip(self.queries, self.group.readouts, found):  # type: ignore[misc]
+        for (_, outside), readout, value in zip(self.plan.queries, readouts, found):
             kept = run.value(outside, loops).squeeze(2 + readout.axis)
             run.env[readout.target] = value if outside is ONE else value * kept
             run.given.add(readout.target)
         run.states[state] = end.mT if self.turned else end
-
-    def pairs(self) -> list[tuple[tuple[Expr, Expr], Readout]]:
-        return [(q, r) for q, r in zip(self.queries, self.group.readouts) if q is not None]
 
     def written_out(self, run: Run, update: Update, start: Tensor) -> None:
         """A delta rule whose states are read otherwise: what is written at each time, then all states from that."""
@@ -199,16 +189,3 @@ class Matrix:
             values.append(self.side(run, value, not self.turned))
             marks.append(powers(scaled))
         return keys, values, marks
-
-
-def split_query(readout: Readout) -> tuple[Expr, Expr] | None:
-    """A readout's query as a factor along the summed axis and one along the kept axis; None if they do not come apart."""
-    summed, kept = ("i", "j") if readout.axis == 0 else ("j", "i")
-    inside: dict[Expr, int] = {}
-    outside: dict[Expr, int] = {}
-    for factor, times in powers(readout.query).items():
-        names = indices(factor)
-        if {summed, kept} <= names:
-            return None
-        (outside if kept in names else inside)[factor] = times
-    return product(inside), product(outside)

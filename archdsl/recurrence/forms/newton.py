@@ -32,7 +32,8 @@ class Newton:
 
     def __call__(self, step: StepOf, first: States, read: Sequence[Tensor], time: int) -> States:
         states = [f.unsqueeze(1).expand(-1, time, *f.shape[1:]) for f in first]
-        for self.iterations in range(1, self.limit + 1):
+        for count in range(1, self.limit + 1):
+            self.iterations = count
             before = [b.detach().requires_grad_() for b in earlier(states, first)]
             with torch.enable_grad():
                 after = step(before, read)

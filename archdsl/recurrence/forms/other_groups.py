@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from archdsl.graph.expressions import ZERO
 from archdsl.recurrence.algebra import tensors
 from archdsl.recurrence.classes import Group
 from archdsl.recurrence.forms import implicit, softmax
 from archdsl.recurrence.forms.evaluate import Evaluator
 from archdsl.recurrence.forms.newton import Newton
-from archdsl.recurrence.forms.setting import Run, Unsupported
+from archdsl.recurrence.forms.setting import Run
 from archdsl.recurrence.forms.tropical import max_scan
 
 
@@ -34,11 +33,8 @@ class SoftmaxSums:
     def __init__(self, group: Group, shapes: dict[str, tuple[int, ...]]) -> None:
         form = group.softmax
         assert form is not None
-        wide, narrow = shapes[form.numerator], shapes[form.denominator]
-        if wide[: len(narrow)] != narrow:
-            raise Unsupported("the denominator's axes are not the first of the numerator's")
-        self.group, self.form = group, form
-        self.missing = len(wide) - len(narrow)
+        self.form = form
+        self.missing = len(shapes[form.numerator]) - len(shapes[form.denominator])
 
     def stretched(self, x: Tensor) -> Tensor:
         """A tensor with u's axes as one with w's."""
@@ -82,9 +78,7 @@ class SoftmaxSums:
         m, w, u = found.after()
         own = form.maximum is not None
         scale = None if own else torch.exp(m)
-        rest = [-1] * len(run.tensors[form.denominator].shape)
         narrow = u.reshape(*u.shape[: u.dim() - self.missing]) if self.missing else u
-        del rest
         thin = None if scale is None else scale.reshape(narrow.shape)
         if own:
             assert form.maximum is not None
@@ -124,6 +118,3 @@ class Elementwise:
         found = implicit.run(step, solver, [run.states[s] for s in group.states], read, run.shape[1])
         for state, value in zip(group.states, found):
             run.store(state, value)
-
-
-__all__ = ["ZERO", "Elementwise", "SoftmaxSums", "tropical"]

@@ -8,12 +8,29 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from archdsl.graph.expressions import Expr
 from archdsl.recurrence.algebra import tensors
 from archdsl.recurrence.classes import Classified, Group, Kind
 from archdsl.recurrence.forms import linear_groups, other_groups
-from archdsl.recurrence.forms.setting import Run, Setting, Unsupported
+from archdsl.recurrence.forms.plan import Setting, Unsupported, shapes_of, unsupported
+from archdsl.recurrence.forms.setting import Run
 
 Runner = Callable[[Run, Group], None]
+
+
+def pieces(group: Group) -> list[Expr]:
+    """Every expression that a group's form works out."""
+    found: list[Expr | None] = [e.body for e in (*group.prepare, *group.equations)]
+    found += [*group.bias.values(), *(t.coefficient for t in group.terms), group.matrix, group.decay and group.decay.value]
+    found += [x for o in group.outers for x in (o.scale, o.left, o.right)]
+    found += [x for r in group.removals for x in (r.scale, r.left, r.right)]
+    found += [r.query for r in group.readouts]
+    if group.softmax is not None:
+        form = group.softmax
+        found += [form.log_decay, form.score, form.value, *(x for r in form.ratios for x in (r.bonus, r.value))]
+    if group.tropical is not None:
+        found += [group.tropical.add, group.tropical.floor]
+    return [x for x in found if x is not None]
 
 
 class Program:
@@ -23,36 +40,33 @@ class Program:
         self.classified = classified
         step = self.step = classified.step
         self.tensors = {t.name: t for t in step.tensors} | {t.name: t for g in classified.groups for t in g.tensors}
+        reason = unsupported(classified)
+        if reason is not None:
+            raise Unsupported(reason)
         self.runners = [self._runner(g) for g in classified.groups]
         read = {n for e in classified.after for n in tensors(e.body)} | set(step.yields)
         for group in classified.groups:
-            read |= {n for e in group.prepare for n in tensors(e.body)}
-            read |= {n for e in group.equations for n in tensors(e.body)} - set(group.states)
+            read |= {n for x in pieces(group) for n in tensors(x)} - set(group.states)
         names = {s.before for s in step.states} | {s.after for s in step.states}
         self.wanted = frozenset(read & names)
 
     def _runner(self, group: Group) -> Runner:
         kind = group.kind
-        if kind in (Kind.CONSTANT_DIAGONAL, Kind.DIAGONAL):
-            return linear_groups.diagonal
         if kind in (Kind.MATRIX, Kind.DELTA):
             form = linear_groups.Matrix(group, len(self.tensors[group.states[0]].shape))
             return lambda run, _: form(run)
-        if kind is Kind.DENSE and group.matrix is None:
-            raise Unsupported("several states that mix all their entries")
         if kind is Kind.SOFTMAX:
-            return other_groups.SoftmaxSums(group, {s: self.tensors[s].shape for s in group.states})
+            return other_groups.SoftmaxSums(group, shapes_of(self.classified))
         if kind in (Kind.ELEMENTWISE, Kind.BLOCK):
             return other_groups.Elementwise(group)
-        simple: dict[Kind, Runner] = {
+        return {
             Kind.MAP: linear_groups.shift,
+            Kind.CONSTANT_DIAGONAL: linear_groups.diagonal,
+            Kind.DIAGONAL: linear_groups.diagonal,
             Kind.BLOCK_DIAGONAL: linear_groups.block_diagonal,
             Kind.DENSE: linear_groups.dense,
             Kind.TROPICAL: other_groups.tropical,
-        }
-        if kind not in simple:
-            raise Unsupported(group.reason)
-        return simple[kind]
+        }[kind]
 
     def run(
         self,

@@ -11,26 +11,9 @@ from torch import Tensor
 from archdsl.graph.expressions import Expr
 from archdsl.recurrence.classes import Group
 from archdsl.recurrence.forms.evaluate import Env, Evaluator, Loops
+from archdsl.recurrence.forms.plan import Setting
 from archdsl.recurrence.step import INDICES, Step
 from archdsl.recurrence.step import Tensor as Part
-
-
-class Unsupported(Exception):
-    """A group has no form here; the reason says why. It runs as the plain loop."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How forms run. engine: of linear scans (see diagonal.ENGINES). convolve: by FFT where coefficients are the same at all times.
-    chunk, sub: sizes of chunks of matrix states. newton: nonlinear cells by Newton's method rather than in order. segment: times worked on
-    at once (0: all), each recomputed in the backward pass, so that only the states between segments are kept."""
-
-    engine: str = "two_level"
-    convolve: bool = False
-    chunk: int = 64
-    sub: int = 16
-    newton: bool = False
-    segment: int = 0
 
 
 @dataclass
