@@ -11,7 +11,7 @@ _API = {
     "build": "archdsl.api",
     "load": "archdsl.api",
     "parse": "archdsl.api",
-    "diff": "archdsl.graph.diff",
+    "diff": "archdsl.analysis.diff",
     "Builder": "archdsl.builder",
     "register_primitive": "archdsl.primitives.custom",
 }

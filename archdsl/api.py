@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archdsl.analysis import cost
+from archdsl.analysis.contracts import check_contracts
 from archdsl.diagnostics import Diagnostic
-from archdsl.graph import cost
-from archdsl.graph.contracts import check_contracts
-from archdsl.graph.elaborate import decisions, elaborate, pick_arch
+from archdsl.elaboration.elaborate import decisions, elaborate, pick_arch
 from archdsl.graph.ir import Assumption, Decision, Graph, instances, weights
 from archdsl.language.loader import Loader, Namespace
 from archdsl.primitives.custom import load_wanted_plugins
@@ -114,15 +114,15 @@ class Spec:
 
     @property
     def structure_hash(self) -> str:
-        """Equal for specs that compute the same, whatever their names (archdsl.graph.canonical)."""
-        from archdsl.graph.canonical import structure_hash
+        """Equal for specs that compute the same, whatever their names (archdsl.analysis.canonical)."""
+        from archdsl.analysis.canonical import structure_hash
 
         return structure_hash(self.graph)
 
     @property
     def interface_hash(self) -> str:
         """Equal for specs whose weights can be exchanged: structure, and the weights' names and shapes."""
-        from archdsl.graph.canonical import interface_hash
+        from archdsl.analysis.canonical import interface_hash
 
         return interface_hash(self.graph)
 
@@ -151,13 +151,13 @@ class Spec:
         return model
 
     def network(self) -> networkx.MultiDiGraph:
-        """The whole architecture as one networkx graph, an operation a node (archdsl.graph.network)."""
-        from archdsl.graph.network import network
+        """The whole architecture as one networkx graph, an operation a node (archdsl.analysis.network)."""
+        from archdsl.analysis.network import network
 
         return network(self)
 
     def _repr_html_(self) -> str:
-        from archdsl.graph.views import html
+        from archdsl.analysis.views import html
 
         return html(self)
 

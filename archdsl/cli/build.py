@@ -100,7 +100,7 @@ def build(
 
 
 def _summary(spec: Spec, depth: int, sizes: dict[str, int]) -> None:
-    from archdsl.graph import views
+    from archdsl.analysis import views
 
     click.echo(views.summary(spec, depth=depth, sizes=sizes, color=coloured(sys.stdout)))
 

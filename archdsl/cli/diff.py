@@ -29,7 +29,7 @@ def diff(a: str, b: str, set_a: tuple[str, ...], set_b: tuple[str, ...], sizes: 
       archdsl diff smollm2 smollm2 --set-b depth=32
       archdsl diff old.arch new.arch --json --exit-code
     """
-    from archdsl.graph.diff import diff as compare
+    from archdsl.analysis.diff import diff as compare
 
     found = compare(load_spec(a, set_a), load_spec(b, set_b), sizes_of(sizes))
     if as_json:

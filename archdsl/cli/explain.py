@@ -21,6 +21,6 @@ def explain(file: str, path: str | None, sizes: tuple[str, ...], settings: tuple
       archdsl explain smollm2 layers.0
       archdsl explain my.arch layers.0 --size T=1024
     """
-    from archdsl.graph import views
+    from archdsl.analysis import views
 
     click.echo(views.explain(load_spec(file, settings, arch, root), path, sizes_of(sizes)))

@@ -28,7 +28,7 @@ def graph(file: str, output: str | None, depth: int, settings: tuple[str, ...], 
       archdsl graph my.arch -o my.svg
       archdsl graph my.arch --depth 3 > my.mmd
     """
-    from archdsl.graph import views
+    from archdsl.analysis import views
 
     suffix = Path(output).suffix.lower() if output else ".mmd"
     if suffix not in _FORMATS:

@@ -115,8 +115,8 @@ def tokenizer_for(weights: Path, given: str | None) -> Tokenizer:
 
 def size(spec: Spec, dtype: str) -> str:
     """The weights' size in memory, for people."""
-    from archdsl.graph.cost import BYTES
-    from archdsl.graph.views.figures import size_in_bytes
+    from archdsl.analysis.cost import BYTES
+    from archdsl.analysis.views.figures import size_in_bytes
 
     return size_in_bytes((spec.parameters + spec.buffers) * BYTES[dtype])
 

@@ -142,12 +142,13 @@ class Tropical:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What keeps a group from a parallel form: the smallest expression that is not affine, its text and place, and the lesson."""
+    """What keeps a group from a parallel form: the smallest expression that is not affine, its text and place, why, and what would help."""
 
     expr: Expr
     text: str
     span: Span | None
     why: str
+    lesson: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from archdsl.graph.expressions import ONE, ZERO, Expr
+from archdsl.graph.expressions import ONE, ZERO, Custom, Expr
 from archdsl.recurrence.affine import NotAffine, diagonals
 from archdsl.recurrence.affine_groups import affine_group
 from archdsl.recurrence.algebra import indices, powers, product, reads, tensors
@@ -27,6 +27,10 @@ HARDNESS = (
 LESSON = (
     "A gate that reads the state keeps the steps in order. Gates that read only the input leave the step affine in its state "
     "(minGRU, HGRN, Mamba), which has forms that run over all times at once."
+)
+
+DECLARED = (
+    "The forward uses the function as it stands, the way back its declared slope; the steps stay in order, and gradients flow by that slope."
 )
 
 
@@ -145,7 +149,8 @@ class Context:
     def _nonlinear(self, part: Part, problem: NotAffine) -> Group:
         equation = problem.equation
         shown = self._shown(problem.expr, part, equation)
-        obstacle = Obstacle(problem.expr, shown, equation.span if equation is not None else None, f"{problem.why}. {LESSON}")
+        lesson = DECLARED if isinstance(problem.expr, Custom) else LESSON
+        obstacle = Obstacle(problem.expr, shown, equation.span if equation is not None else None, problem.why, lesson)
         reason = f"`{shown}`: {problem.why}"
         kind = Kind.NONLINEAR
         shapes = {self.shape(s) for s in part.states}

@@ -72,10 +72,12 @@ def _lines(converted: Converted, sizes: Mapping[str, int], device: str) -> list[
     found = classify(step)
     said = ["Equations (entry by entry; a prime marks the state after the step)", *(f"  {line}" for line in str(step).split("\n"))]
     said += _around(converted)
-    said += ["", *_wrapped(f"Class: {CLASSES[found.kind]}", "")]
+    several = f"; {len(found.groups)} groups of states, one after the other" if len(found.groups) > 1 else ""
+    said += ["", *_wrapped(f"Class: {CLASSES[found.kind]}{several}", "")]
     for group in found.groups:
         said += _group(group, found)
-    said += [*_wrapped(f"Note: {note}", "  ") for note in found.notes] and [x for note in found.notes for x in _wrapped(f"Note: {note}", "  ")]
+    for note in found.notes:
+        said += _wrapped(f"Note: {note}", "  ")
     said += ["", *_state(step), "", *_forms(found, sizes, device)]
     return said
 
@@ -203,10 +205,7 @@ def _obstacle(group: Group) -> list[str]:
     if obstacle.span is not None:
         line, _ = obstacle.span.source.position(obstacle.span.start)
         said.append(f"    in line {line}: {_short(obstacle.span.text)}")
-    lesson = obstacle.why.split(". ", 1)[-1]
-    if lesson != obstacle.why:
-        said += _wrapped(lesson, "    ")
-    return said
+    return said + _wrapped(obstacle.lesson, "    ")
 
 
 # ---- state and forms ------------------------------------------------------------------------------------------------------------------
@@ -244,16 +243,26 @@ def _forms(found: Classified, sizes: Mapping[str, int], device: str) -> list[str
         if row.ok:
             said.append(f"  {row.form:{width}}  yes  {_cost(row, found, time)}")
         else:
-            said.append(f"  {row.form:{width}}  no   {row.reason}")
+            said.append(f"  {row.form:{width}}  no   {_shortened(row.reason, found)}")
     batch = sizes.get("batch", BATCH)
     compiler = _has_compiler()
     choice = choose(found, batch, time, device, compiler)
+    why = _sentence(_shortened(choice.reason, found))
     shown = "many" if time is None else f"{time:,}"
-    said += _wrapped(f"Chosen on {device} for {batch} sequences of {shown} steps: {choice.form}. {_sentence(choice.reason)}", "")
+    said += _wrapped(f"Chosen on {device} for {batch} sequences of {shown} steps: {choice.form}. {why}", "")
     if device == "cpu" and choice.form == "kernel":
         other = choose(found, batch, time, "cuda", compiler)
-        said += _wrapped(f"On a GPU: {other.form}. {_sentence(other.reason.removeprefix('cuda: '))}", "")
+        why = _sentence(_shortened(other.reason.removeprefix("cuda: "), found))
+        said += _wrapped(f"On a GPU: {other.form}. {why}", "")
     return said
+
+
+def _shortened(reason: str, found: Classified) -> str:
+    """A reason without the one that stands under the class already."""
+    for group in found.groups:
+        if group.obstacle is not None:
+            reason = reason.replace(group.reason, "it is nonlinear in its state")
+    return reason
 
 
 def _has_compiler() -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, order
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM
 
+INDICES = frozenset("ijklmn")
 CHOICE = 0  # if … then … else …: binds loosest
 
 _SIGNS = {
@@ -27,7 +28,8 @@ def infix(root: Expr, name: Callable[[str], str] | None = None) -> str:
 
 
 def _plain(access: str) -> str:
-    return access.removesuffix("[]")
+    name = access.removesuffix("[]")
+    return access if name in INDICES else name  # an input may be called i
 
 
 def _text(node: Expr, texts: dict[Expr, tuple[str, int]], name: Callable[[str], str]) -> tuple[str, int]:

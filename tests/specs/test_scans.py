@@ -14,7 +14,7 @@ import archdsl
 from tests.specs import recurrences
 from tests.specs.small import SPECS
 
-pytestmark = pytest.mark.filterwarnings("ignore:scans run as plain torch loops")
+pytestmark = pytest.mark.filterwarnings("ignore:scans run")
 CLOSE = 1e-10
 TIME, HEADS = 7, 2
 SIZE = {"n": 3, "m": 4, "d": 5, "e": 5, "p": 4}

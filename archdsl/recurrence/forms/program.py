@@ -21,7 +21,7 @@ Runner = Callable[[Run, Group], None]
 def pieces(group: Group) -> list[Expr]:
     """Every expression that a group's form works out."""
     found: list[Expr | None] = [e.body for e in (*group.prepare, *group.equations)]
-    found += [*group.bias.values(), *(t.coefficient for t in group.terms), group.matrix, group.decay and group.decay.value]
+    found += [*group.bias.values(), *(t.coefficient for t in group.terms), group.matrix, group.decay.value if group.decay else None]
     found += [x for o in group.outers for x in (o.scale, o.left, o.right)]
     found += [x for r in group.removals for x in (r.scale, r.left, r.right)]
     found += [r.query for r in group.readouts]

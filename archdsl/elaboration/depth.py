@@ -1,0 +1,211 @@
+"""Depth programs: parts of an arch instance applied again in another order (skip, loop, reorder), no weight copied.
+
+`base = pretrained(SmolLM2, "smollm2-135m")` is one instance of an arch. `base.before(layers)`, `base.layers`, `base.layers[a..b]`,
+`base.layers[i]` and `base.after(layers)` are modules over its parts: its instances, its weights, one state slot per occurrence. Nodes made
+from a view carry attrs["through"], the base instance that owns what they use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from archdsl.diagnostics import Label, Span, suggestion
+from archdsl.elaboration import apply
+from archdsl.elaboration.body import Body, build_region
+from archdsl.elaboration.kinds import Bound, DeclaredRecipe, Recipe, Scope, View, type_key
+from archdsl.elaboration.statics import describe
+from archdsl.graph.ir import Instance, Node, Region, TensorType, Value
+from archdsl.language import syntax as ast
+
+
+@dataclass(eq=False)
+class Pretrained(Recipe):
+    """The name `pretrained`."""
+
+
+def pretrained(body: Body, positional: list[tuple[Any, ast.Expr]], node: ast.Call) -> DeclaredRecipe:
+    """`pretrained(Arch, "name")`: the arch, to be filled with published weights when it is built."""
+    things = [v for v, _ in positional]
+    if len(things) != 2 or not isinstance(things[1], str):
+        body.fail(
+            "AD0203",
+            "`pretrained` takes an arch and the name of its weights",
+            node.span,
+            hint='For example `pretrained(SmolLM2, "smollm2-135m")`.',
+        )
+    arch = things[0]
+    if not isinstance(arch, DeclaredRecipe) or not isinstance(arch.decl, ast.BlockDecl) or not arch.decl.is_arch:
+        body.fail("AD0210", "`pretrained` needs an arch", positional[0][1].span, f"this is {describe(arch)}")
+    return DeclaredRecipe(arch.name, node.span, arch.decl, arch.namespace, dict(arch.args), {**arch.options, "pretrained": things[1]})
+
+
+def attribute(body: Body, thing: Any, node: ast.Attribute) -> View | None:
+    """`base.layers`: a labelled repeat of a bound arch; None if the thing is not a bound arch."""
+    if not _is_base(thing):
+        return None
+    return LayersView(node.name, node.span, thing)
+
+
+def part(body: Body, thing: Any, node: ast.Call) -> View | None:
+    """`base.before(layers)` and `base.after(layers)`; None if the thing is not a bound arch."""
+    if not _is_base(thing):
+        return None
+    assert isinstance(node.function, ast.Attribute)
+    arguments = node.arguments
+    if len(arguments) != 1 or arguments[0].name is not None or not isinstance(arguments[0].value, ast.Name):
+        body.fail(
+            "AD0203",
+            f"`.{node.function.name}` takes the label of a repeat",
+            node.span,
+            hint=f"For example `base.{node.function.name}(layers)`.",
+        )
+    return PartView(arguments[0].value.id, node.span, thing, node.function.name == "before")
+
+
+def _is_base(thing: Any) -> bool:
+    return isinstance(thing, Bound) and isinstance(thing.recipe, DeclaredRecipe) and isinstance(thing.recipe.decl, ast.BlockDecl)
+
+
+def _region(body: Body, base: Bound, types: list[TensorType] | None, span: Span) -> Region:
+    """The base's region; elaborated from these input types, or the arch's own, if no part was applied before."""
+    if base.instance is not None and base.instance.region is not None:
+        return base.instance.region
+    from archdsl.elaboration.elaborate import _input_type, _inputs
+    from archdsl.elaboration.structure import bind_parameters, fill_block
+
+    recipe = base.recipe
+    decl = recipe.decl
+
+    def fill_in(child: Body) -> None:
+        bind_parameters(child, recipe.name, decl.parameters, recipe.args, set(), span)
+        child.region.params = {n: v for n, v in child.scope.local.items() if isinstance(v, (int, float, str, bool))}
+        given = types if types is not None else [_input_type(child, s) for s in _inputs(decl)]
+        fill_block(child, decl, given, [], span)
+
+    key = ("base", recipe.key(), type_key(types) if types is not None else None)
+    region = build_region(
+        base.owner,
+        key,
+        lambda: Region(recipe.name, "block", decl.span, doc=decl.doc),
+        lambda: Scope(recipe.namespace),
+        fill_in,
+        base.name,
+        Label(span, f"in `{recipe.name}`, used here"),
+    )
+    base.owner.place(Instance(base.name, "block", base.owner.region, region=region, pretrained=recipe.options.get("pretrained")), base)
+    return region
+
+
+def _layers_node(body: Body, region: Region, label: str, span: Span) -> Node:
+    for node in region.nodes:
+        if node.op == "repeat" and node.instance is not None and node.instance.name == label:
+            return node
+    known = [n.instance.name for n in region.nodes if n.op == "repeat" and n.instance is not None]
+    body.fail(
+        "AD0215",
+        f"`{region.name}` has no repeat labelled `{label}`",
+        span,
+        "not found in its body",
+        hint=suggestion(label, known, f"It has {', '.join(known) or 'none'}."),
+    )
+
+
+@dataclass(eq=False)
+class PartView(View):
+    """What comes before (or after) a labelled repeat in the arch's body."""
+
+    before: bool = True
+
+    def key(self) -> Hashable:
+        return ("part", id(self.base), self.name, self.before)
+
+    def apply(self, body: Body, inputs: list[Value], span: Span, label: str | None) -> Any:
+        inputs = [body.resolve(v) for v in inputs]
+        region = _region(body, self.base, [v.type for v in inputs] if self.before else None, span)
+        split = _layers_node(body, region, self.name, span)
+        carried = split.attrs["carried"]
+        if self.before:
+            starts, wanted = region.inputs, split.inputs[:carried]
+        else:
+            starts, wanted = split.outputs, region.outputs
+        if len(inputs) != len(starts):
+            body.fail("AD0203", f"this part takes {len(starts)} value{'s' if len(starts) > 1 else ''}, not {len(inputs)}", span)
+        for value, start in zip(inputs, starts):
+            if value.type.sizes != start.type.sizes or value.type.kind != start.type.kind:
+                body.fail("AD0301", f"this part of `{region.name}` takes {start.type}", span, f"given {value.type}")
+        known = dict(zip(map(id, starts), inputs))
+        return apply.outputs([_copy(body, self.base, region, v, known, split, span) for v in wanted])
+
+
+@dataclass(eq=False)
+class LayersView(View):
+    """Rounds of a labelled repeat, all of them or some, in any order."""
+
+    indices: list[int] | None = None
+
+    def key(self) -> Hashable:
+        return ("layers", id(self.base), self.name, tuple(self.indices) if self.indices is not None else None)
+
+    def slice(self, body: Body, item: Any, node: ast.Index) -> LayersView:
+        region = _region(body, self.base, None, node.span)
+        rounds = _layers_node(body, region, self.name, node.span).instance.rounds or []  # type: ignore[union-attr]
+        all_of = self.indices if self.indices is not None else list(range(len(rounds)))
+        if isinstance(item, slice):
+            for end in (item.start, item.stop):
+                if end is not None and (not isinstance(end, int) or not -len(all_of) <= end <= len(all_of)):
+                    body.fail("AD0406", f"there is no layer {end}", node.span, f"`{self.name}` has {len(all_of)}")
+            return LayersView(self.name, node.span, self.base, all_of[item])
+        if not isinstance(item, int) or not -len(all_of) <= item < len(all_of):
+            body.fail("AD0406", f"there is no layer {item}", node.span, f"`{self.name}` has {len(all_of)}")
+        return LayersView(self.name, node.span, self.base, [all_of[item]])
+
+    def apply(self, body: Body, inputs: list[Value], span: Span, label: str | None) -> Any:
+        inputs = [body.resolve(v) for v in inputs]
+        region = _region(body, self.base, None, span)
+        split = _layers_node(body, region, self.name, span)
+        carried = split.attrs["carried"]
+        assert split.instance is not None and split.instance.rounds is not None and self.base.instance is not None
+        if len(inputs) != carried:
+            body.fail("AD0203", f"these layers take {carried} value{'s' if carried > 1 else ''}, not {len(inputs)}", span)
+        for value, start in zip(inputs, split.inputs):
+            if value.type.sizes != start.type.sizes:
+                body.fail("AD0301", f"the layers of `{region.name}` take {start.type}", span, f"given {value.type}")
+        if len(split.inputs) > carried or split.borrowed:
+            body.fail(
+                "AD0232",
+                f"the layers of `{region.name}` use values from outside the repeat",
+                span,
+                "so they can't be applied apart from it",
+            )
+        indices = self.indices if self.indices is not None else list(range(len(split.instance.rounds)))
+        if not indices:
+            return apply.outputs(inputs)
+        attrs = {**split.attrs, "indices": indices, "through": body.borrow(self.base.instance)}
+        out = body.add("repeat", inputs, attrs, [v.type for v in inputs], span, split.instance, [], self.name)
+        return apply.outputs(out)
+
+
+def _copy(body: Body, base: Bound, region: Region, value: Value, known: dict[int, Value], split: Node, span: Span) -> Value:
+    """Re-makes a value of the base's body here, with all it depends on up to the known values."""
+    if id(value) in known:
+        return known[id(value)]
+    node = value.node
+    if node is None or node is split:
+        body.fail(
+            "AD0232",
+            f"this part of `{region.name}` also needs a value from the other side of `{split.instance.name if split.instance else 'the repeat'}`",
+            span,
+            f"`{value.name or 'a value'}` is made there",
+        )
+    inputs = [_copy(body, base, region, v, known, split, span) for v in node.inputs]
+    assert base.instance is not None
+    attrs = {**node.attrs, "through": body.borrow(base.instance)}
+    outs = body.add(node.op, inputs, attrs, [o.type for o in node.outputs], span, node.instance, node.borrowed)
+    for old, new in zip(node.outputs, outs):
+        known[id(old)] = new
+    return known[id(value)]
+
+
+__all__ = ["LayersView", "PartView", "Pretrained", "View", "attribute", "part", "pretrained"]

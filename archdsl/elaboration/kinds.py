@@ -1,0 +1,285 @@
+"""What a name can stand for while a spec is elaborated, besides plain numbers, strings, lists and `ir.Value`.
+
+A *recipe* is a module not yet made: it has a key (what it would make) and can be applied. A *bound* instance is a recipe with a place: the
+first application makes it, later ones share it. The key of a recipe decides whether two applications may share one elaborated region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from archdsl.diagnostics import Span
+from archdsl.graph.ir import Init, Instance, TensorType, Value
+from archdsl.language import syntax as ast
+from archdsl.primitives.base import Primitive
+
+if TYPE_CHECKING:
+    from archdsl.elaboration.body import Body
+    from archdsl.language.loader import Namespace
+
+
+class Poison(Exception):
+    """Raised when something already reported makes an expression meaningless; never shown."""
+
+
+POISON = object()
+
+
+@dataclass(eq=False)
+class Recipe:
+    """Base of recipes. `name` is what an unlabelled instance of it is called."""
+
+    name: str
+    span: Span
+
+    def key(self) -> Hashable:
+        return (type(self).__name__, id(self))
+
+
+@dataclass(eq=False)
+class PrimitiveRecipe(Recipe):
+    primitive: Primitive
+    args: dict[str, Any] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
+
+    def key(self) -> Hashable:
+        return ("primitive", self.name, freeze(self.args))
+
+
+@dataclass(eq=False)
+class FunctionRecipe(Recipe):
+    """A scalar function of functions.py used as a module: `x -> exp`."""
+
+    def key(self) -> Hashable:
+        return ("function", self.name)
+
+
+@dataclass(eq=False)
+class DeclaredRecipe(Recipe):
+    """A block, act or scan of a file, with the arguments given so far."""
+
+    decl: ast.BlockDecl | ast.ActDecl | ast.ScanDecl
+    namespace: Namespace
+    args: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # scans: final=true, over=…
+    cell: bool = False  # scans: one step, `gru.cell(p)`
+
+    def key(self) -> Hashable:
+        return ("declared", id(self.decl), self.cell, freeze(self.args), freeze(self.options))
+
+
+@dataclass(eq=False)
+class Stage:
+    label: str | None
+    module: Any  # Recipe | Bound | Parameter
+    span: Span
+
+
+@dataclass(eq=False)
+class PipeRecipe(Recipe):
+    stages: list[Stage] = field(default_factory=list)
+
+    def key(self) -> Hashable:
+        return ("pipe", tuple((s.label, freeze(s.module)) for s in self.stages))
+
+
+@dataclass(eq=False)
+class LabelledRecipe(Recipe):
+    """`label: module` not yet applied."""
+
+    label: str
+    inner: Any
+
+    def key(self) -> Hashable:
+        return ("label", self.label, freeze(self.inner))
+
+
+@dataclass(eq=False)
+class ClosureRecipe(Recipe):
+    """An anonymous block, repeat, loop, route, skip or train: syntax and the names it can see."""
+
+    node: ast.Lambda | ast.Repeat | ast.Loop | ast.Route | ast.Train
+    scope: Scope
+
+    def key(self) -> Hashable:
+        return ("closure", id(self.node), self.scope.key(self.node))
+
+
+@dataclass(eq=False)
+class Handed:
+    """A recipe received through a module parameter: one instance per body that applies it, named after the parameter."""
+
+    name: str
+    recipe: Any
+
+    def key(self) -> Hashable:
+        return ("handed", self.name, freeze(self.recipe))
+
+
+@dataclass(eq=False)
+class Bound:
+    """`x = module`: one instance, made by its first application and shared by all. `name` is its weight path within `owner`."""
+
+    name: str
+    recipe: Any
+    owner: Body
+    span: Span
+    instance: Instance | None = None
+    region_key: Hashable | None = None
+
+    def key(self) -> Hashable:
+        return ("bound", id(self))
+
+
+@dataclass(eq=False)
+class View:
+    """Part of a bound arch, as a module (archdsl/elaboration/depth.py)."""
+
+    name: str
+    span: Span
+    base: Bound
+
+    def key(self) -> Hashable:
+        return ("view", id(self))
+
+    def apply(self, body: Body, inputs: list[Value], span: Span, label: str | None) -> Any:
+        raise AssertionError(type(self).__name__)
+
+
+MODULES = (Recipe, Bound, Handed, View)
+
+
+@dataclass(frozen=True)
+class StaticRange:
+    """`a..b` as a value; always half-open inside."""
+
+    low: int
+    high: int
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(range(self.low, self.high))
+
+    def __len__(self) -> int:
+        return max(0, self.high - self.low)
+
+
+@dataclass(frozen=True)
+class ShapeInit:
+    """`shape ~ distribution`."""
+
+    shape: tuple[Any, ...]
+    init: Init
+
+
+@dataclass(eq=False)
+class Alias:
+    """An import with `as`: its names are reached as attributes."""
+
+    name: str
+    namespace: Namespace
+
+
+def freeze(value: Any) -> Hashable:
+    """A hashable stand-in that is equal exactly when two things would elaborate alike."""
+    if isinstance(value, Value):
+        return ("value", id(value))
+    if isinstance(value, MODULES):
+        return value.key()
+    if isinstance(value, dict):
+        return tuple(sorted((k, freeze(v)) for k, v in value.items()))
+    if isinstance(value, (list, tuple)):
+        return (type(value).__name__, *(freeze(v) for v in value))
+    if isinstance(value, (bool, float)):  # True == 1 == 1.0 must not share
+        return (type(value).__name__, value)
+    if isinstance(value, Hashable):
+        return value
+    return id(value)
+
+
+def type_key(types: list[TensorType]) -> Hashable:
+    """Types up to renaming of axis identities."""
+    seen: dict[int, int] = {}
+    return tuple((t.kind, t.batched, tuple((a.size, seen.setdefault(a.identity, len(seen)), a.ragged) for a in t.axes)) for t in types)
+
+
+class Scope:
+    """Names visible in a body: its own, then those of the lexically enclosing bodies, then the file's."""
+
+    __slots__ = ("local", "namespace", "parent")
+
+    def __init__(self, namespace: Namespace, parent: Scope | None = None, local: dict[str, Any] | None = None) -> None:
+        self.namespace = namespace
+        self.parent = parent
+        self.local: dict[str, Any] = local if local is not None else {}
+
+    def find(self, name: str) -> Any:
+        """The thing a local name stands for, or None (a stored `none` is found through `has`)."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.local:
+                return scope.local[name]
+            scope = scope.parent
+        return None
+
+    def has(self, name: str) -> bool:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.local:
+                return True
+            scope = scope.parent
+        return False
+
+    def visible(self) -> set[str]:
+        """All local names in reach, for suggestions."""
+        names: set[str] = set()
+        scope: Scope | None = self
+        while scope is not None:
+            names |= scope.local.keys()
+            scope = scope.parent
+        return names
+
+    def snapshot(self) -> Scope:
+        """A frozen copy: a closure sees the names as they are where it is written, whatever is bound later."""
+        return Scope(self.namespace, self.parent, dict(self.local))
+
+    def key(self, node: ast.Node) -> Hashable:
+        """What the free names of a syntax node stand for."""
+        return tuple((name, freeze(self.find(name))) for name in free_names(node) if self.has(name))
+
+
+_free: dict[int, tuple[ast.Node, tuple[str, ...]]] = {}
+
+
+def free_names(node: ast.Node) -> tuple[str, ...]:
+    """Every name occurring below a node, sorted: a superset of the free ones, which is enough for a key."""
+    known = _free.get(id(node))
+    if known is not None and known[0] is node:
+        return known[1]
+    found: set[str] = set()
+    stack: list[Any] = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, ast.Name):
+            found.add(item.id + "'" if item.primed else item.id)
+        elif isinstance(item, ast.Node):
+            stack.extend(getattr(item, field_name) for field_name in _fields(type(item)))
+        elif isinstance(item, list):
+            stack.extend(item)
+    names = tuple(sorted(found))
+    if len(_free) > 20_000:
+        _free.clear()
+    _free[id(node)] = (node, names)
+    return names
+
+
+_field_names: dict[type, tuple[str, ...]] = {}
+
+
+def _fields(cls: type) -> tuple[str, ...]:
+    if cls not in _field_names:
+        import dataclasses
+
+        _field_names[cls] = tuple(f.name for f in dataclasses.fields(cls) if f.name not in ("span", "name_span", "label_span", "path_span"))
+    return _field_names[cls]
