@@ -140,7 +140,10 @@ class Spec:
         weights: str | os.PathLike[str] | None = None,
         strict: bool = True,
     ) -> nn.Module:
-        """The nn.Module. `weights` is a .gguf or .safetensors file, a Hugging Face folder, or a name such as "smollm2-135m"."""
+        """The nn.Module. `weights` is a .gguf or .safetensors file, a Hugging Face folder, or a name such as "smollm2-135m".
+
+        Parts written as `pretrained(Arch, "name")` get their published weights, unless `weights` are given for the whole.
+        """
         from archdsl.compiler import build as build_module
 
         model = build_module(self.graph, device=device, dtype=dtype, seed=seed)
@@ -148,7 +151,19 @@ class Spec:
             from archdsl.runtime.weights import load_weights
 
             model.weights_report = load_weights(model, weights, spec=self, strict=strict)
+        else:
+            self._fill_pretrained(model)
         return model
+
+    def _fill_pretrained(self, model: nn.Module) -> None:
+        """Loads the published weights of the parts written as `pretrained(Arch, "name")`."""
+        for path, instance in instances(self.graph.root):
+            if instance.pretrained is not None and instance.region is not None:
+                from archdsl.runtime.weights import load_weights
+
+                model.weights_report = load_weights(
+                    model.get_submodule(path), instance.pretrained, spec=self, spec_params=instance.region.params
+                )
 
     def network(self) -> networkx.MultiDiGraph:
         """The whole architecture as one networkx graph, an operation a node (archdsl.analysis.network)."""

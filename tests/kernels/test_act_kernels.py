@@ -69,7 +69,9 @@ def distance(a: list[Tensor], b: list[Tensor]) -> float:
 
 
 @pytest.mark.parametrize("dtype", TIGHT)
-def test_a_built_model_gives_the_same_with_kernels_and_without(dtype: torch.dtype, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_built_model_gives_the_same_with_kernels_and_without(
+    dtype: torch.dtype, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = archdsl.parse(SPEC).build(dtype=dtype)
     by_kernel = results(model, dtype)
     assert (calls.count("forward"), calls.count("backward")) == (5, 5)

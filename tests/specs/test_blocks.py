@@ -51,7 +51,7 @@ def test_block(shape: str, use: str) -> None:
     of = archdsl.parse(f"{IMPORTS}arch A {{ in x: {shape}; return x -> it: {use} }}")
     model = of.build(dtype="float64").eval()
     size = {SEQUENCE: (6, 8), MAP: (8, 8, 8)}.get(shape, (5, 8))
-    x = torch.randn(2, *size, dtype=torch.float64)
+    x = torch.randn(2, *size, dtype=torch.float64, requires_grad=True)
     out = model(x)
     assert tuple(out.shape[1:]) == tuple(s if isinstance(s, int) else 6 for s in of.graph.root.outputs[0].type.sizes)
     (out * torch.randn_like(out)).sum().backward()

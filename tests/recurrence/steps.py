@@ -1,0 +1,180 @@
+"""Steps to hold forms to: small scans of every class, inputs for them, and the plain loop over a step's equations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import archdsl
+from archdsl.recurrence.classes import Classified
+from archdsl.recurrence.classify import classify
+from archdsl.recurrence.convert import convert
+from archdsl.recurrence.forms.evaluate import Evaluator
+from archdsl.recurrence.step import Step
+
+STANDARD = (Path(__file__).parents[2] / "specs/std/scans.arch").read_text()
+OWN = """
+scan diagonal { in a: [d]; in b: [d]; state h: [d] = 0; h' = a * h + b; yield h' }
+scan before { in a: [d]; in b: [d]; state h: [d] = 0; h' = a * h + b; yield h + h' }
+scan turning { in x: [d]; in a: [d]; in b: [d]; state u: [d] = 0; state v: [d] = 1
+  u' = a * u - b * v + x
+  v' = b * u + a * v
+  yield u' * v' }
+scan given_decay { in q: [n]; in k: [n]; in v: [m]; in f: [n]; state S: [n, m] = 0; S' = diag(f) @ S + outer(k, v); yield q @ S' }
+scan columns { in q: [n]; in k: [n]; in v: [m]; in g: [n]; state S: [m, n] = 0; S' = S @ diag(exp(g)) + outer(v, k); yield S' @ q }
+scan two_updates { in q: [n]; in k: [n]; in l: [n]; in v: [m]; in w: [m]; in g: []; state S: [n, m] = 0
+  S' = exp(g) * S + outer(k, v) - 0.5 * outer(l, w)
+  yield q @ S'; yield l @ S }
+scan outgoing { in q: [n]; in k: [n]; in v: [m]; state S: [n, m] = 0; S' = S + outer(k, v); yield q @ tanh(S') }
+scan delta_vector { in k: [n]; in v: [n]; in b: []; state h: [n] = 0; h' = h - b * (dot(k, h) * k) + v; yield h' }
+scan delta_seen { in k: [n]; in v: [m]; in b: []; state S: [n, m] = 0; S' = S - b * outer(k, k @ S - v); yield S' @ v }
+scan mixing { in x: [d]; param A: [d, d] ~ normal(0.2); state h: [d] = 0; h' = A @ h + x; yield tanh(h') }
+scan shifted { in x: [d]; state last: [d] = 0; last' = x; yield x - last }
+scan lowest { in a: [d]; in b: [d]; state h: [d] = 0; h' = min(h + a, b); yield h' }
+"""
+# Name in a file -> inputs and their sizes (0: one number per step). Sizes are no powers of two.
+USES: dict[str, dict[str, int]] = {
+    "diagonal": {"a": 5, "b": 5}, "before": {"a": 5, "b": 5}, "turning": {"x": 5, "a": 5, "b": 5}, "shifted": {"x": 5}, "ema": {"x": 5},
+    "mega_ema(3)": {"x": 5}, "min_lstm(4)": {"x": 5}, "rg_lru": {"x": 5, "r": 5, "i": 5}, "selective(3)": {"u": 5, "dt": 5, "B": 3, "C": 3},
+    "linear_attention": {"q": 5, "k": 5, "v": 3}, "normalised_linear_attention": {"q": 5, "k": 5, "v": 3},
+    "retention": {"q": 5, "k": 5, "v": 3, "g": 0}, "gated_linear": {"q": 5, "k": 5, "v": 3, "g": 5},
+    "given_decay": {"q": 5, "k": 5, "v": 3, "f": 5}, "columns": {"q": 5, "k": 5, "v": 3, "g": 5}, "outgoing": {"q": 5, "k": 5, "v": 3},
+    "two_updates": {"q": 5, "k": 5, "l": 5, "v": 3, "w": 3, "g": 0}, "mlstm": {"q": 5, "k": 5, "v": 5, "i": 0, "f": 0},
+    "delta_rule": {"q": 5, "k": 5, "v": 3, "beta": 0}, "gated_delta_rule": {"q": 5, "k": 5, "v": 3, "beta": 0, "g": 0},
+    "channel_gated_delta_rule": {"q": 5, "k": 5, "v": 3, "beta": 0, "g": 5}, "wkv7": {"r": 5, "w": 5, "k": 5, "v": 3, "a": 5, "b": 5},
+    "delta_vector": {"k": 5, "v": 5, "b": 0}, "delta_seen": {"k": 5, "v": 3, "b": 0}, "mixing": {"x": 5},
+    "softmax_stream": {"s": 0, "v": 5}, "aaren": {"s": 0, "v": 5}, "wkv4": {"k": 5, "v": 5}, "max_plus": {"a": 5, "b": 5},
+    "lowest": {"a": 5, "b": 5}, "indrnn(4)": {"x": 5}, "para_gru(4)": {"x": 5}, "para_lstm(4)": {"x": 5}, "sru": {"x": 5}, "lif": {"x": 5},
+}  # fmt: skip
+UNIT = {"k", "a", "l"}  # keys of delta rules: of length one
+DECAYS = (1.0, 1 - 1e-7, 0.5, math.exp(-50), 0.0)
+
+
+@cache
+def region(use: str) -> Any:
+    declared = "; ".join(f"in {name}: [T{f', {size}' if size else ''}]" for name, size in USES[use].items())
+    spec = archdsl.parse(f"{STANDARD}\n{OWN}\narch A {{ {declared}; return {use}({', '.join(USES[use])}) }}")
+    return next(n for n in spec.graph.root.nodes if n.op == "scan").instance.region
+
+
+@cache
+def step_of(use: str) -> Step:
+    return convert(region(use)).step
+
+
+@cache
+def classified(use: str) -> Classified:
+    return classify(step_of(use))
+
+
+class Tensors:
+    """Inputs [N, T, …], weights and initial states for a step, all with gradients."""
+
+    def __init__(self, use: str, time: int, dtype: torch.dtype = torch.float64, sequences: int = 3, seed: int = 0):
+        torch.manual_seed(seed + time)
+        step = step_of(use)
+        delta = any(t.name in ("beta",) for t in step.of("input")) or use in ("wkv7", "delta_vector", "delta_seen")
+        self.inputs = []
+        for t in step.of("input"):
+            x = torch.randn(sequences, time, *t.shape, dtype=torch.float64) / 2
+            if t.name == "g":
+                x = F.logsigmoid(x)
+            elif t.name in ("f", "w", "beta") or (use in ("diagonal", "before") and t.name == "a") or (t.name == "b" and not t.shape):
+                x = torch.sigmoid(x)
+            elif delta and t.name in UNIT:
+                x = F.normalize(x, dim=-1)
+            elif use == "wkv7" and t.name == "b":
+                x = -F.normalize(x, dim=-1)
+            elif t.name == "dt" or use.startswith("normalised"):
+                x = x.abs() + 0.1
+            self.inputs.append(x.to(dtype).requires_grad_())
+        self.weights = [(torch.rand(t.shape, dtype=torch.float64) / 2).to(dtype).requires_grad_() for t in step.of("constant", "weight")]
+        shapes = [step.tensor(s.before).shape for s in step.states]
+        self.begin = [(torch.rand(sequences, *s, dtype=torch.float64) + 0.1).to(dtype).requires_grad_() for s in shapes]
+        self.names = [t.name for t in (*step.of("input"), *step.of("constant", "weight"))] + [s.before for s in step.states]
+
+    @property
+    def all(self) -> list[Tensor]:
+        return [*self.inputs, *self.weights, *self.begin]
+
+
+def loop(
+    step: Step, inputs: Sequence[Tensor], weights: Sequence[Tensor], begin: Sequence[Tensor], lengths: Tensor | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """One step after another under plain autograd: what every form is held to."""
+    time = inputs[0].shape[1]
+    states = list(begin)
+    kept: list[list[Tensor]] = []
+    tensors = {t.name: t for t in step.tensors}
+    fixed = {t.name: w.reshape(-1, 1, *t.shape) for t, w in zip(step.of("constant", "weight"), weights)}
+    for name, w in fixed.items():
+        if w.shape[0] > 1:
+            fixed[name] = w.repeat(inputs[0].shape[0] // w.shape[0], *[1] * (w.dim() - 1))
+    for t in range(time):
+        env = {p.name: x[:, t : t + 1] for p, x in zip(step.of("input"), inputs)} | fixed
+        env |= {s.before: x.unsqueeze(1) for s, x in zip(step.states, states)}
+        Evaluator(env, inputs[0]).run(step.equations, tensors)
+        n = inputs[0].shape[0]
+        new = [env[s.after].expand(n, 1, *step.tensor(s.after).shape).squeeze(1) for s in step.states]
+        found = [env[y].expand(n, 1, *step.tensor(y).shape).squeeze(1) for y in step.yields]
+        if lengths is not None:
+            runs = t < lengths
+            new = [torch.where(runs.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(new, states)]
+            found = [torch.where(runs.view(-1, *[1] * (y.dim() - 1)), y, torch.zeros_like(y)) for y in found]
+        states = new
+        kept.append(found)
+    yields = [torch.stack(column, 1) for column in zip(*kept)]
+    return yields, states
+
+
+def gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], seed: int = 1) -> list[Tensor]:
+    """Gradients of a random linear function of the outputs (the same for the same seed)."""
+    torch.manual_seed(seed)
+    weights = [torch.randn(o.shape, dtype=torch.float64).to(o.dtype) for o in outputs]
+    used = [(o, w) for o, w in zip(outputs, weights) if o.requires_grad]
+    found = torch.autograd.grad([o for o, _ in used], list(tensors), [w for _, w in used], allow_unused=True)
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, tensors)]
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """Largest difference relative to the largest entry; infinite where either is not a number."""
+    if a.numel() == 0:
+        return 0.0
+    scale = max(float(b.abs().max()), 1e-12)
+    worst = float((a - b).abs().max()) / scale
+    return worst if worst == worst else math.inf
+
+
+def rms(a: Tensor, b: Tensor) -> float:
+    """Root mean square difference relative to b's own."""
+    a, b = a.double(), b.double()
+    worst = float((a - b).square().mean().sqrt() / b.square().mean().sqrt().clamp(min=1e-12))
+    return worst if worst == worst else math.inf
+
+
+class Reference:
+    """What the step gives: outputs, final states, and the gradients of a random function of them."""
+
+    def __init__(self, use: str, given: Tensors, lengths: Tensor | None = None):
+        yields, ends = loop(step_of(use), given.inputs, given.weights, given.begin, lengths)
+        self.given, self.outputs = given, [*yields, *ends]
+        self.gradients = gradients(self.outputs, given.all)
+
+    def errors(self, yields: Sequence[Tensor], ends: Sequence[Tensor], measure: Any = difference) -> dict[str, float]:
+        """By name: how far each output and each gradient is from the step's."""
+        found = [*yields, *ends]
+        assert [f.shape for f in found] == [o.shape for o in self.outputs]
+        errors = {f"output {i}": measure(a, b) for i, (a, b) in enumerate(zip(found, self.outputs))}
+        theirs = zip(self.given.names, gradients(found, self.given.all), self.gradients)
+        return errors | {f"d {name}": measure(a, b) for name, a, b in theirs}
+
+    def check(self, yields: Sequence[Tensor], ends: Sequence[Tensor], tolerance: float = 1e-9) -> None:
+        wrong = {name: e for name, e in self.errors(yields, ends).items() if not e <= tolerance}
+        assert not wrong, wrong
