@@ -23,6 +23,7 @@ COMMANDS = {
     "graph": "graph:graph",
     "generate": "generate:generate",
     "train": "train:train",
+    "bench": "bench:bench",
     "zoo": "zoo:zoo",
     "new": "new:new",
     "explain-error": "explain_error:explain_error",

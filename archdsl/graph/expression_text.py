@@ -14,7 +14,7 @@ from archdsl.graph.calculus import derivative
 from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, _reach, apply, const, custom, order, var
 from archdsl.graph.functions import FUNCTIONS
 
-_NAME = re.compile(r"[^\W\d]\w*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def listing(root: Expr) -> list[Any]:

@@ -9,6 +9,8 @@ from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, order
 from archdsl.kernels.c_text import constant, function
 from archdsl.recurrence.step import parse_access, split_index
 
+WIDEST = 16  # numbers in the widest vector
+
 Loops = tuple[tuple[str, int], ...]
 Place = tuple[str, tuple[str, ...]]  # a tensor and the indices of one entry
 
@@ -80,16 +82,18 @@ def nest(loops: Loops, statements: Sequence[Statement], address: Callable[[Place
     after: list[list[str]] = [[] for _ in range(len(nested) + 1)]
     body: list[str] = []
     sums: list[str] = []
+    # Sums along the vector stay in its lanes until its end, where a tree adds them.
+    in_lanes = bool(inner) and dict(loops)[inner] % WIDEST == 0 and any(inner not in index_names(s.target[1]) for s in statements)
     for number, statement in enumerate(statements):
         used = index_names(statement.target[1])
         cell = address(statement.target)
         if inner and inner not in used:
             total = f"sum{number}"
             sums.append(total)
-            before[len(nested) - 1].append(f"real {total} = 0;")
-            body.append(f"{total} += {names[statement.value]};")
+            before[len(nested) - 1].append(f"real {total}[LANES] ALIGNED = {{0}};" if in_lanes else f"real {total} = 0;")
+            body.append(f"{total}{f'[{inner} - {inner}0]' if in_lanes else ''} += {names[statement.value]};")
             fresh = statement.fresh and used == set(depth) - {inner}
-            after[len(nested) - 1].append(f"{cell} {'=' if fresh else '+='} {total};")
+            after[len(nested) - 1].append(f"{cell} {'=' if fresh else '+='} {f'lanes({total})' if in_lanes else total};")
         else:
             fresh = statement.fresh and used == set(depth)
             body.append(f"{cell} {'=' if fresh else '+='} {names[statement.value]};")
@@ -101,10 +105,14 @@ def nest(loops: Loops, statements: Sequence[Statement], address: Callable[[Place
             out.extend(pad + line for line in body)
         else:
             name, size = nested[k]
+            first, last = "0", str(size)
             if k == len(nested) - 1:
-                reduction = f" reduction(+:{', '.join(sums)})" if sums else ""
+                reduction = f" reduction(+:{', '.join(sums)})" if sums and not in_lanes else ""
+                if in_lanes:
+                    out.append(f"{pad}for (int {name}0 = 0; {name}0 < {size}; {name}0 += LANES)")
+                    first, last = f"{name}0", f"{name}0 + LANES"
                 out.append(f"{pad}PRAGMA(omp simd{reduction})")
-            out.append(f"{pad}for (int {name} = 0; {name} < {size}; {name}++) {{")
+            out.append(f"{pad}for (int {name} = {first}; {name} < {last}; {name}++) {{")
             write(k + 1, pad + "    ")
             out.append(f"{pad}}}")
         out.extend(pad + line for line in after[k])

@@ -24,7 +24,7 @@ from archdsl.kernels.c_text import NoC, constant, function
 
 log = logging.getLogger("archdsl.kernels")
 
-SMALLEST = 4096  # elements below which a call costs more than it saves
+SMALLEST = 8192  # elements below which a call costs more than it saves
 SERIAL = 32_768  # elements below which one thread is quicker
 BLOCK = 4096  # elements summed as one, in fixed order: results do not depend on the number of threads
 
@@ -125,6 +125,7 @@ class Kernel:
     def __init__(self, act: Act, dtype: torch.dtype, library: ctypes.CDLL):
         self.act, self.dtype = act, dtype
         self.library = library
+        self.number: Any = ctypes.c_double if dtype is torch.float64 else ctypes.c_float
         pointer = ctypes.c_void_p
         inputs = len(act.inputs)
         library.forward.argtypes = [pointer] * (inputs + 2) + [ctypes.c_int64, ctypes.c_int]
@@ -134,23 +135,23 @@ class Kernel:
     def forward(self, inputs: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """The act of dense tensors of one shape and layout."""
         result = torch.empty_like(inputs[0])
-        p = self._numbers(learned)
-        self.library.forward(*(x.data_ptr() for x in inputs), p.data_ptr(), result.data_ptr(), result.numel(), _threads(result))
+        self.library.forward(*(x.data_ptr() for x in inputs), self._numbers(learned), result.data_ptr(), result.numel(), _threads(result))
         return result
 
     def backward(self, grad: torch.Tensor, inputs: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         """Gradients of the inputs, then of the learned parameters. `grad` has the inputs' layout."""
         made = tuple(torch.empty_like(x) for x in inputs)
-        p = self._numbers(learned)
         n = grad.numel()
-        sums = torch.empty((n + BLOCK - 1) // BLOCK, len(learned), dtype=torch.float64)
-        given = [grad.data_ptr(), *(x.data_ptr() for x in inputs), p.data_ptr(), *(d.data_ptr() for d in made), sums.data_ptr()]
-        self.library.backward(*given, n, _threads(grad))
-        totals = sums.sum(0)
-        return (*made, *(total.to(w.dtype).reshape(w.shape) for total, w in zip(totals, learned)))
+        sums = torch.empty((n + BLOCK - 1) // BLOCK, len(learned), dtype=torch.float64) if learned else None
+        read = [grad.data_ptr(), *(x.data_ptr() for x in inputs), self._numbers(learned)]
+        self.library.backward(*read, *(d.data_ptr() for d in made), None if sums is None else sums.data_ptr(), n, _threads(grad))
+        if sums is None:
+            return made
+        totals = sums.sum(0).to(self.dtype)
+        return (*made, *(totals[i].to(w.dtype).view(w.shape) for i, w in enumerate(learned)))
 
-    def _numbers(self, learned: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        return torch.stack([w.detach().reshape(()).to(self.dtype) for w in learned]) if learned else torch.empty(1, dtype=self.dtype)
+    def _numbers(self, learned: tuple[torch.Tensor, ...]) -> ctypes.Array[Any]:
+        return (self.number * max(len(learned), 1))(*(w.item() for w in learned))
 
 
 def _threads(tensor: torch.Tensor) -> int:
@@ -184,12 +185,13 @@ def with_kernel(plain: Any) -> Any:
 def accelerated(act: Act | Callable[[], Act], plain: Any) -> Any:
     """An autograd function like `plain` (the emitted one of the act) that takes the C kernel where it can."""
     given = cache(act) if callable(act) else lambda: act
+    torch_forward, torch_backward = plain.forward, plain.backward  # as plain functions: torch.compile reads through those
 
     def forward(ctx: Any, *tensors: torch.Tensor) -> torch.Tensor:
         found = None if torch.compiler.is_compiling() else _eligible(given, tensors)
         ctx.kernel = found
         if found is None:
-            result: torch.Tensor = plain.forward(ctx, *tensors)
+            result: torch.Tensor = torch_forward(ctx, *tensors)
             return result
         ctx.save_for_backward(*tensors)
         count = len(found.act.inputs)
@@ -198,7 +200,7 @@ def accelerated(act: Act | Callable[[], Act], plain: Any) -> Any:
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
         found: Kernel | None = ctx.kernel
         if found is None or torch.is_grad_enabled() or grad.dtype is not found.dtype:
-            return plain.backward(ctx, grad)
+            return torch_backward(ctx, grad)
         tensors, count = ctx.saved_tensors, len(found.act.inputs)
         if grad.stride() != tensors[0].stride():
             grad = torch.empty_like(tensors[0]).copy_(grad)

@@ -54,7 +54,7 @@ class Kernel:
 
     def library(self, dtype: torch.dtype) -> ctypes.CDLL:
         """The compiled pair for a dtype. Raises NoCompiler."""
-        math_part = (Path(__file__).parent / "vector_math.h").read_text()
+        math_part = "".join((Path(__file__).parent / name).read_text() for name in ("vector_math.h", "scan_math.h"))
         return load(("#define REAL64\n" if dtype == torch.float64 else "") + _PRELUDE + math_part + self.code)
 
 
@@ -101,7 +101,7 @@ def scan_op(
     end = [first.new_empty((n, *p.shape)) for p in k.states]
     chunks = -(-time // k.every)
     kept = [first.new_empty((n, chunks, *p.shape) if keep else (0,)) for p in k.states]
-    if n and time:
+    if n:
         long = ctypes.c_long
         k.library(first.dtype).forward(
             long(n), long(time), long(_lead(k, weights)), _threads(n), _pointers(inputs), _pointers(weights), _pointers(_optional(given, begin)),
@@ -143,7 +143,7 @@ def scan_backward_op(
     dbegin = [first.new_empty((n, *p.shape)) for p in k.states]
     given = _optional(flags, grads)
     count = len(k.yields)
-    if n and time:
+    if n:
         long = ctypes.c_long
         k.library(first.dtype).backward(
             long(n), long(time), long(lead), threads, _pointers(inputs), _pointers(weights),

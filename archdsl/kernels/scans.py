@@ -50,6 +50,9 @@ class ScanKernel:
         if self.kernel is None or torch.cuda.is_available():
             self.forms()
 
+    def __reduce__(self) -> tuple[type[ScanKernel], tuple[str]]:
+        return ScanKernel, (self.text,)
+
     def usable(self, x: Tensor) -> bool:
         """Whether a tensor's device and dtype are served here, by the kernel or by a form (a first call may compile)."""
         return x.dtype in FLOATS and (self.compiled(x) or self.parallel())

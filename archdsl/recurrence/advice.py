@@ -159,7 +159,9 @@ def _unread(region: Region, found: Classified) -> Iterator[Diagnostic]:
         f"no yield of `{region.name}` depends on {'a state' if every else f'the state {shown}'}",
         _place(found.step, lost[0]),
         f"{shown} is kept for nothing",
-        note="Its steps do not depend on one another, so it need not be a scan." if every else "It costs time and memory and changes no output.",
+        note="Its steps do not depend on one another, so it need not be a scan."
+        if every
+        else "It costs time and memory and changes no output.",
         hint=f"Yield what the state says (`yield {lost[0]}'`), or leave it out.",
         severity="warning",
     )

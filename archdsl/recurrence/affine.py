@@ -198,7 +198,9 @@ class Linear:
             return ZERO
         if name not in indices(value):
             return call("mul", self.sizes[name], value)
-        diagonal = next((d for x in sorted(indices(value) - {name}) if (d := diagonal_of(value, x, name, self.diagonals)) is not None), None)
+        diagonal = next(
+            (d for x in sorted(indices(value) - {name}) if (d := diagonal_of(value, x, name, self.diagonals)) is not None), None
+        )
         if diagonal is not None:
             return diagonal
         factors = powers(value)
@@ -209,7 +211,9 @@ class Linear:
         shape = tuple(self.sizes[k] for k in kept)
         target = self.declare("sum", shape)
         at = tuple(INDICES[: len(kept)])
-        self.prepare.append(Equation(target, at, tuple(zip(at, shape)), (("s", self.sizes[name]),), reindexed(inside, names), equation.span))
+        self.prepare.append(
+            Equation(target, at, tuple(zip(at, shape)), (("s", self.sizes[name]),), reindexed(inside, names), equation.span)
+        )
         return call("mul", outside, access(target, tuple(kept)))
 
     def declare(self, base: str, shape: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ from archdsl.graph.expressions import ZERO
 from archdsl.recurrence.classes import AFFINE, Group, Kind, Obstacle
 from archdsl.recurrence.infix import infix
 from archdsl.recurrence.numbers import Point, Shrunk, TooLarge, finite
-from archdsl.recurrence.step import INDICES, Equation, Step
+from archdsl.recurrence.step import INDICES, Equation, Step, access
 
 POINTS, MOST, ENTRIES, TOLERANCE = 8, 40, 9, 1e-8
 
@@ -38,7 +38,9 @@ def _refused(step: Step, group: Group, wrong: str) -> Group:
     after = {s.before: s.after for s in step.states}[group.states[0]]
     equation = next((e for e in reversed(step.equations) if e.target == after), None)
     note = f"it looked {group.kind}, but {wrong}"
-    obstacle = Obstacle(equation.body if equation else ZERO, infix(equation.body) if equation else "", equation.span if equation else None, note)
+    obstacle = Obstacle(
+        equation.body if equation else ZERO, infix(equation.body) if equation else "", equation.span if equation else None, note
+    )
     return Group(
         group.states, Kind.NONLINEAR, note, group.prepare, group.tensors, group.equations, obstacle=obstacle, notes=(*group.notes, note)
     )
@@ -122,8 +124,6 @@ class _Claim:
             values = [point.value(self.group.bias[state], indices)]
             for term in self.group.terms:
                 if term.target == state:
-                    from archdsl.recurrence.step import access
-
                     values.append(point.summed(term.coefficient * access(term.state, term.at), indices, term.sums))
             yield point.entry(self.after[state], at), sum(values), _size(*values)
 

@@ -29,9 +29,7 @@ LESSON = (
     "(minGRU, HGRN, Mamba), which has forms that run over all times at once."
 )
 
-DECLARED = (
-    "The forward uses the function as it stands, the way back its declared slope; the steps stay in order, and gradients flow by that slope."
-)
+DECLARED = "The forward uses the function as it stands, the way back its declared slope; the steps stay in order, and gradients flow by that slope."
 
 
 def classify(step: Step, verify: bool = True) -> Classified:
@@ -130,7 +128,9 @@ class Context:
         (state,) = part.states
         after = self.dependence.after[state]
         bias: dict[str, Expr] = {state: access(after, tuple(INDICES[: len(self.shape(state))]))}
-        return Group(part.states, Kind.MAP, "its next value reads no state: what it holds is the previous step's value", part.free, bias=bias)
+        return Group(
+            part.states, Kind.MAP, "its next value reads no state: what it holds is the previous step's value", part.free, bias=bias
+        )
 
     def _tropical(self, part: Part) -> Group | None:
         if len(part.states) != 1:

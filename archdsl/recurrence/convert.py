@@ -381,22 +381,20 @@ def _slice(c: _Converter, node: Node) -> Definition:
     source = c.held(c.known[id(node.inputs[0])], node.inputs[0].name or "t")
     names: dict[str, str] = {}
     out = axis = 0
-    for item in node.attrs["items"]:
-        if item is Ellipsis:
-            raise NotElementary("an index with `..`", node.origin.span)
+    for kind, *ends in node.attrs["items"]:  # "all", "at" n, "part" (start, stop, …), "new"
+        if kind == "new":
+            out += 1
+            continue
         size = source.shape[axis]
-        if isinstance(item, int):
-            names[INDICES[axis]] = str(item % size)
+        start = 0 if kind == "all" or ends[0] is None else ends[0]
+        if not isinstance(start, int):
+            raise NotElementary("an index that data brings", node.origin.span)
+        if kind == "at":
+            names[INDICES[axis]] = str(start % size)
         else:
-            start = item[0] or 0
-            if not isinstance(start, int):
-                raise NotElementary("an index that data brings", node.origin.span)
             names[INDICES[axis]] = f"{INDICES[out]}+{start % size}" if start else INDICES[out]
             out += 1
         axis += 1
-    for rest in range(axis, len(source.shape)):
-        names[INDICES[rest]] = INDICES[out]
-        out += 1
     return Definition(_sizes(node.outputs[0]), reindexed(source.body, names))
 
 

@@ -192,7 +192,9 @@ def _softmax(group: Group) -> list[tuple[str, str]]:
     ]
     for ratio in form.ratios:
         if ratio.bonus is not None:
-            rows.append(("the present, once more", f"score {infix(ratio.bonus)}, value {infix(ratio.value if ratio.value is not None else ZERO)}"))
+            rows.append(
+                ("the present, once more", f"score {infix(ratio.bonus)}, value {infix(ratio.value if ratio.value is not None else ZERO)}")
+            )
     if form.maximum is not None:
         rows.append(("running maximum", f"{form.maximum}, which cancels"))
     return rows
@@ -297,6 +299,8 @@ def _cost(row: Available, found: Classified, time: int | None) -> str:
         chunk = 64
         work_in = chunk * _readout_width(step) + 4 * n
         return f"about {work_in:,} operations a step in chunks of {chunk}, {length}/{chunk} chunks in order; keeps a state for each chunk"
+    if any(g.kind is Kind.DENSE for g in found.groups):
+        return f"about {2 * ops:,} operations a step, chunks side by side, twice; keeps {length} x {_number(n)}"
     return f"about {ops + 3 * n:,} operations a step, log2({length}) or sqrt({length}) rounds; keeps {length} x {_number(n)}"
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, order
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM
 
-INDICES = frozenset("ijklmn")
-CHOICE = 0  # if … then … else …: binds loosest
+INDICES = frozenset("ijk")
+CHOICE, LOGIC = -1, 0  # if … then … else … binds loosest, then and, or, not
 
 _SIGNS = {
     "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}", "pow": "{} ** {}",
@@ -16,7 +16,7 @@ _SIGNS = {
     "and_": "{} and {}", "or_": "{} or {}", "not_": "not {}", "square": "{} ** 2", "reciprocal": "1 / {}",
     "mod": "{} % {}", "floordiv": "{} // {}", "where": "if {} then {} else {}",
 }  # fmt: skip
-_LEVELS = {"and_": COMPARE, "or_": COMPARE, "not_": COMPARE, "mod": PRODUCT, "floordiv": PRODUCT, "where": CHOICE}
+_LEVELS = {"and_": LOGIC, "or_": LOGIC, "not_": LOGIC, "mod": PRODUCT, "floordiv": PRODUCT, "where": CHOICE}
 
 
 def infix(root: Expr, name: Callable[[str], str] | None = None) -> str:
@@ -44,7 +44,12 @@ def _text(node: Expr, texts: dict[Expr, tuple[str, int]], name: Callable[[str], 
     if sign is None:
         return f"{node.function}({', '.join(texts[a][0] for a in node.args)})", CALL
     level = _LEVELS.get(node.function, FUNCTIONS[node.function].level)
-    joined = [texts[a][0] if _joins(node, a) else _fitted(texts[a], level, i) for i, a in enumerate(node.args)]
+    first = texts[node.args[0]]
+    if node.function == "neg" and first[1] == PRODUCT and not first[0].startswith("-"):
+        return f"-{first[0]}", PRODUCT
+    joined = [
+        texts[a][0] if _joins(node, a) and not texts[a][0].startswith("-") else _fitted(texts[a], level, i) for i, a in enumerate(node.args)
+    ]
     return sign.format(*joined), level
 
 
@@ -58,19 +63,19 @@ def _fitted(text: tuple[str, int], level: int, index: int) -> str:
     own = text[1]
     if level == CHOICE:
         fits = own > CHOICE or index == 2
-    elif level == COMPARE:
-        fits = own > COMPARE
+    elif level in (LOGIC, COMPARE):
+        fits = own > level
     elif level == NEGATE:
         fits = own > NEGATE
     elif level == POWER:
         fits = own > POWER or (index == 1 and own == NEGATE)
     else:
-        fits = (own > level and not (own == NEGATE and index)) or (index == 0 and own == level and level in (SUM, PRODUCT))
+        fits = (own > level and not (index and text[0].startswith("-"))) or (index == 0 and own == level and level in (SUM, PRODUCT))
     return text[0] if fits else f"({text[0]})"
 
 
 def number(value: complex | float) -> tuple[str, int]:
-    """A number's text: six digits, and fractions such as 1/3 where they are meant."""
+    """A number's text, to six digits, and how tightly it binds."""
     if isinstance(value, complex):
         return f"{value:.6g}", SUM
     shown = repr(value) if len(repr(value)) < 10 else f"{value:.6g}"

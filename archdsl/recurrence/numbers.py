@@ -28,16 +28,17 @@ class Shrunk:
 
     def __init__(self, step: Step, more: Iterable[Equation] = (), tensors: Iterable[Tensor] = ()) -> None:
         self.equations: dict[str, list[Equation]] = {}
-        known: set[Equation] = set()
-        for equation in (*step.equations, *more):
-            if equation not in known:
-                known.add(equation)
-                self.equations.setdefault(equation.target, []).append(equation)
+        known = list(dict.fromkeys((*step.equations, *more)))
+        for equation in known:
+            self.equations.setdefault(equation.target, []).append(equation)
         self.shapes = {t.name: t.shape for t in (*step.tensors, *tensors)}
         self._root: dict[Axis, Axis] = {}
         self._numbers: dict[Axis, list[int]] = {}
         for equation in known:
             self._tie(equation)
+        for state in step.states:
+            for k in range(len(self.shapes[state.before])):
+                self._root[self._find((state.after, k))] = self._find((state.before, k))
         self._factor = self._factors()
 
     # ---- which axes go together ----
@@ -58,12 +59,10 @@ class Shrunk:
                 if base in loops:
                     self._numbers[(name, k)].append(loops[base])
                     self._root[self._find((name, k))] = self._find(first.setdefault(base, (name, k)))
-        for unused in set(loops) - set(first):
-            # A sum over nothing but a number: its length is part of the result.
+        if set(loops) - set(first):  # a sum over nothing but a number: its length is part of the result
             for name, at in places:
                 for k in range(len(at)):
                     self._numbers.setdefault((name, k), []).append(1)
-            del unused
 
     def _factors(self) -> dict[Axis, tuple[int, int]]:
         """For each group of axes, the old and the new unit."""

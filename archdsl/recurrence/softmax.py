@@ -200,7 +200,13 @@ class _Search:
         return bool(names & set(self.step.yields)) or any(tensors(e.body) & names for e in (*after, *others))
 
     def with_group(
-        self, members: tuple[str, ...], found: Softmax, made: list[Tensor], after: tuple[Equation, ...], pieces: list[Expr], hidden: set[str]
+        self,
+        members: tuple[str, ...],
+        found: Softmax,
+        made: list[Tensor],
+        after: tuple[Equation, ...],
+        pieces: list[Expr],
+        hidden: set[str],
     ) -> tuple[list[Group], tuple[Equation, ...]]:
         old = [g for g in self.groups if g.states[0] in members]
         prepare = [e for g in old for e in g.prepare if not tensors(e.body) & hidden]
@@ -251,7 +257,9 @@ def _replaced(root: Expr, targets: Mapping[Expr, Expr]) -> Expr:
         elif isinstance(node, Apply):
             done[node] = call(node.function, *(done[a] for a in node.args))
         elif isinstance(node, Custom):
-            done[node] = custom(done[node.value], [_replaced(a, targets) for a in node.arguments], [_replaced(s, targets) for s in node.slopes])
+            done[node] = custom(
+                done[node.value], [_replaced(a, targets) for a in node.arguments], [_replaced(s, targets) for s in node.slopes]
+            )
         else:
             done[node] = node
     return done[root]

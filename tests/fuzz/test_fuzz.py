@@ -7,6 +7,7 @@ import pytest
 from archdsl.api import check_text
 from archdsl.diagnostics import ArchError
 from tests.fuzz.mutate import corpus, mutated
+from tests.language.generate_specs import Spec
 
 
 def survive(seeds):
@@ -32,6 +33,14 @@ def test_mutated_specs(part):
     accepted, refused = survive(range(part * 1000, (part + 1) * 1000))
     assert accepted > 10
     assert refused > 500
+
+
+def test_grammar_made_specs():
+    for seed in range(500):
+        try:
+            check_text(Spec(seed).text)
+        except ArchError as error:
+            assert str(error), seed
 
 
 @pytest.mark.slow

@@ -150,7 +150,9 @@ def test_strong_gates(use: str, dtype: torch.dtype) -> None:
         assert not wrong, (name, wrong)
 
 
-@pytest.mark.parametrize("use", ["diagonal", "given_decay", "gated_delta_rule", "wkv7", "wkv4", "aaren", "para_lstm(4)", "turning", "mixing"])
+@pytest.mark.parametrize(
+    "use", ["diagonal", "given_decay", "gated_delta_rule", "wkv7", "wkv4", "aaren", "para_lstm(4)", "turning", "mixing"]
+)
 def test_gradcheck(use: str) -> None:
     given = Tensors(use, 3, sequences=1)
     program, count = Program(classified(use)), len(given.inputs)
@@ -172,7 +174,7 @@ def test_no_time_at_all(use: str) -> None:
     torch.testing.assert_close(ends, given.begin)
 
 
-@pytest.mark.parametrize("use", ["gated_linear", "delta_rule", "diagonal", "softmax_stream"])
+@pytest.mark.parametrize("use", ["gated_linear", "delta_rule", "selective(3)"])
 def test_backward_keeps_states_between_segments_only(use: str) -> None:
     """What stays in memory for the backward pass grows with the segments' number, not with what a segment works out."""
     given = Tensors(use, 512)

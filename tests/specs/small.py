@@ -38,8 +38,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "vision/mixer.arch": {"patch": 8, "size": 32, "d": 8, "depth": 2, "token_hidden": 6, "channel_hidden": 10, "classes": 5},
     "vision/mobilenetv2.arch": {"classes": 5},
     "vision/res2net.arch": {"blocks": [1, 1, 2, 1], "base": 8, "classes": 5},
-    "vision/resnet.arch": {"width": 4, "classes": 5, "bottleneck": True},
+    "vision/resnet.arch": {"width": 4, "classes": 5, "bottleneck": True, "groups": 2, "wide": 2},
+    "vision/resnet_cifar.arch": {"n": 1, "width": 4, "classes": 5},
+    "vision/squeezenet.arch": {"classes": 5},
     "vision/unet.arch": {"levels": 2, "width": 4},
+    "vision/vgg.arch": {"stages": [1, 1, 2], "widths": [4, 6, 8], "size": 16, "hidden": 12, "classes": 5},
     "vision/vit.arch": {"patch": 8, "size": 32, "d": 8, "depth": 2, "heads": 2, "classes": 5},
 }
 

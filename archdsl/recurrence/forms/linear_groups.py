@@ -124,7 +124,7 @@ class Matrix:
         (state,) = self.group.states
         sources, rows = written(update, start, run.setting.chunk, run.setting.sub)
         decay = torch.ones_like(sources[:1, :1, 0, :1]) if update.decay is None else update.decay
-        found = linear_scan(decay.unsqueeze(-1), torch.einsum("ntrn,ntrm->ntnm", sources, rows), start, run.setting.engine)
+        found = linear_scan(decay.unsqueeze(-1), torch.einsum("ntrk,ntrm->ntkm", sources, rows), start, run.setting.engine)
         run.store(state, found.squeeze(-1) if self.rank == 1 else found.mT if self.turned else found)
 
     def side(self, run: Run, value: Expr, second: bool) -> Tensor:

@@ -55,7 +55,7 @@ def written(update: Update, start: Tensor, chunk: int = CHUNK, sub: int = SUB) -
         return sources, update.values.new_zeros(*sources.shape[:3], start.shape[-1])
     part, _ = _cut(update, chunk, sub)
     found = part.solved(start)[0]
-    return sources, found.view(found.shape[0], -1, sources.shape[2], found.shape[-1])[:, :time]
+    return sources, found.reshape(found.shape[0], -1, sources.shape[2], found.shape[-1])[:, :time]
 
 
 def _cut(update: Update, chunk: int, sub: int) -> tuple[_Chunks, _Cut]:
@@ -136,7 +136,7 @@ class _Chunks:
             return solved[..., : values.shape[-1]], solved[..., values.shape[-1] :]
         # Rows of a time: first what is inserted, then what reads say. Only the latter are unknown.
         c, r, e = self.keys.shape[2], self.keys.shape[3], self.reads.shape[3]
-        g = g.view(*g.shape[:-1], c, r + e)
+        g = g.reshape(*g.shape[:-1], c, r + e)
         known, unknown = g[..., :r].flatten(-2), g[..., r:].flatten(-2)
         both = torch.cat((known @ values, seen), -1)
         solved = torch.linalg.solve_triangular(eye - unknown, both, upper=False, unitriangular=True)

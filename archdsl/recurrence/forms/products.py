@@ -69,7 +69,7 @@ class Uniform:
         *lead, c, r, _ = x.shape
         s = y.shape[-2]
         plain = x.flatten(-3, -2) @ y.flatten(-3, -2).mT
-        return (plain.view(*lead, c, r, c, s) * self.mask[after][..., :, None, :, None]).view(*lead, c * r, c * s)
+        return (plain.reshape(*lead, c, r, c, s) * self.mask[after][..., :, None, :, None]).reshape(*lead, c * r, c * s)
 
 
 class Channels:
@@ -78,25 +78,25 @@ class Channels:
     def __init__(self, a: Tensor, sub: int):
         *lead, c, n = a.shape
         self.count, self.sub = c // sub, sub
-        inner = segments(a.view(*lead, self.count, sub, n))  # within sub-chunks
+        inner = segments(a.reshape(*lead, self.count, sub, n))  # within sub-chunks
         outer = segments(inner[..., -1, 0, :])  # over whole sub-chunks
         self.inner = {True: inner[..., 1:, 1:, :], False: inner[..., :-1, 1:, :]}
         self.from_start = {True: inner[..., 1:, 0, :], False: inner[..., :-1, 0, :]}
         self.to_end = inner[..., -1, 1:, :]
         self.between = outer[..., :-1, 1:, :]  # [I, J]: the sub-chunks after J and before I; 0 unless J < I
-        self.since = {k: (v * outer[..., :-1, 0, :].unsqueeze(-2)).view(*lead, c, n) for k, v in self.from_start.items()}
-        self.until = (self.to_end * outer[..., -1, 1:, :].unsqueeze(-2)).view(*lead, c, n)
+        self.since = {k: (v * outer[..., :-1, 0, :].unsqueeze(-2)).reshape(*lead, c, n) for k, v in self.from_start.items()}
+        self.until = (self.to_end * outer[..., -1, 1:, :].unsqueeze(-2)).reshape(*lead, c, n)
         self.whole = outer[..., -1, 0, :]
 
     def gram(self, x: Tensor, y: Tensor, after: bool) -> Tensor:
         """As Uniform.gram."""
         *lead, c, r, n = x.shape
         s, m, sub = y.shape[-2], self.count, self.sub
-        x, y = x.view(*lead, m, sub, r, n), y.view(*lead, m, sub, s, n)
+        x, y = x.reshape(*lead, m, sub, r, n), y.reshape(*lead, m, sub, s, n)
         left = (x * self.from_start[after].unsqueeze(-2)).flatten(-3, -2)  # [.., I, sub R, n]
         right = (y * self.to_end.unsqueeze(-2)).flatten(-3, -2)  # [.., J, sub S, n]
         moved = right.unsqueeze(-4) * self.between.unsqueeze(-2)  # [.., I, J, sub S, n]
-        out = (left @ moved.flatten(-3, -2).mT).view(*lead, m, sub * r, m, sub * s)
+        out = (left @ moved.flatten(-3, -2).mT).reshape(*lead, m, sub * r, m, sub * s)
         near = torch.einsum("...trd,...tjd,...jsd->...trjs", x, self.inner[after], y).reshape(*lead, m, sub * r, sub * s)
         out.diagonal(0, -4, -2).add_(near.movedim(-3, -1))
-        return out.view(*lead, c * r, c * s)
+        return out.reshape(*lead, c * r, c * s)

@@ -90,12 +90,14 @@ class Program:
             like.new_full((n, *step.tensor(s.before).shape), s.start) if b is None else b
             for s, b in zip(step.states, list(begin) or [None] * len(step.states))
         ]
+        if time == 0:
+            return [like.new_zeros(n, 0, *step.tensor(name).shape) for name in step.yields], states
         names = [t.name for t in step.of("input")]
         mask = None if lengths is None else torch.arange(time, device=like.device) < lengths.view(-1, 1)
-        size = setting.segment or max(time, 1)
+        size = setting.segment or time
         again = size < time and torch.is_grad_enabled() and any(t.requires_grad for t in (*inputs, *weights, *states))
         pieces: list[list[Tensor]] = []
-        for first in range(0, max(time, 1), size):
+        for first in range(0, time, size):
             part = [x[:, first : first + size] for x in inputs]
             cut = None if mask is None else mask[:, first : first + size]
 

@@ -1,0 +1,1 @@
+"""Measuring scans: each form of a recurrence against the plain loop over its step."""

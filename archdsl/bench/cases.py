@@ -1,0 +1,193 @@
+"""What is measured: a scan as a model of its own at given sizes, with inputs that keep it in bounds, and the forms that can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from archdsl import api
+from archdsl.kernels.scans import ScanKernel
+from archdsl.language import syntax
+from archdsl.language.loader import Loader
+from archdsl.recurrence.choose import Choice
+from archdsl.share import share
+
+Call = Callable[[], Tensor]
+
+DIAGONAL = "scan diagonal { in a: [d]; in b: [d]; state h: [d] = 0; h' = a * h + b; yield h' }"  # the plainest recurrence, beside std's
+STANDARD = "std/scans.arch"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a run: batch x heads sequences of `time` steps, `d` features wherever a scan leaves a size open."""
+
+    batch: int = 1
+    heads: int = 4
+    d: int = 64
+    time: int = 2048
+
+    def __str__(self) -> str:
+        return f"{self.batch}x{self.heads}x{self.d}x{self.time}"
+
+
+GRID = tuple(
+    Shape(batch, heads, d, time) for batch, heads in ((1, 4), (8, 2)) for d in (16, 64, 128, 256) for time in (64, 256, 1024, 2048, 8192)
+)
+POSITIVE = ("normalised_linear_attention",)  # its queries and keys are feature maps above zero
+GRID_SCANS = ("diagonal", "gated_linear", "delta_rule", "indrnn", "gru")
+
+
+def scans(file: Path | None = None) -> dict[str, syntax.ScanDecl]:
+    """The scans of a file (by default the standard ones, and `diagonal`) by name, in order. Raises ArchError."""
+    text = file.read_text(encoding="utf-8") if file else (share("specs") / STANDARD).read_text(encoding="utf-8") + DIAGONAL
+    names = Loader(file.parent if file else None).text(text, str(file or STANDARD)).file.declarations
+    found = {d.name: d for d in names if isinstance(d, syntax.ScanDecl)}
+    return found if file else {"diagonal": found.pop("diagonal"), **found}
+
+
+def spec_of(decl: syntax.ScanDecl, shape: Shape, file: Path | None = None) -> api.Spec:
+    """An arch that is one scan."""
+    sizes, given = {}, []
+    for p in decl.parameters:
+        if isinstance(p.default, syntax.Number):
+            sizes[p.name] = p.default.value
+        elif p.default is None:
+            sizes[p.name] = shape.heads if p.name == "heads" else shape.d
+            given.append(f"{p.name}={sizes[p.name]}")
+    names = [s for s in decl.body.statements if isinstance(s, syntax.Input)]
+    lines = [f"in {i.name}: [{', '.join([str(shape.heads), 'T', *_dims(i, sizes, shape.d)])}]" for i in names]
+    own = DIAGONAL if decl.name == "diagonal" and file is None else f'import "{file.name if file else STANDARD}"'
+    arguments = f"({', '.join(given)})" if given else ""
+    text = f"{own}\narch Bench {{ {'; '.join(lines)}; return {decl.name}{arguments}({', '.join(i.name for i in names)}) }}"
+    return api.parse(text, root=file.parent if file else None)
+
+
+def _dims(given: syntax.Input, sizes: dict[str, Any], default: int) -> list[str]:
+    dims = given.shape.dims if given.shape else []
+    return [
+        str(sizes.get(x.id, default) if isinstance(x, syntax.Name) else x.value if isinstance(x, syntax.Number) else default) for x in dims
+    ]
+
+
+def draw(name: str, x: Tensor) -> Tensor:
+    """Values for an input called `name`: decays and gates between 0 and 1, their logarithms below 0, keys of length one."""
+    if name in ("k", "q", "r") and x.dim() > 3:
+        return F.normalize(x, dim=-1)
+    if name in ("a", "f", "w", "beta", "o"):
+        return torch.sigmoid(x)
+    if name in ("g", "b"):
+        return F.logsigmoid(x) if name == "g" else 0.1 * x
+    return F.softplus(x - 3) if name == "dt" else x
+
+
+class Case:
+    """A scan at one shape."""
+
+    def __init__(self, decl: syntax.ScanDecl, shape: Shape, dtype: torch.dtype = torch.float32, file: Path | None = None) -> None:
+        self.name, self.shape, self.dtype = decl.name, shape, dtype
+        spec = spec_of(decl, shape, file)
+        self.model: Any = spec.build(dtype=dtype)
+        self.module: Any = next((m for m in self.model.modules() if isinstance(getattr(m, "kernel", None), ScanKernel)), None)
+        self.own: ScanKernel | None = getattr(self.module, "kernel", None)
+        torch.manual_seed(0)
+        self.inputs = []
+        for value in spec.graph.root.inputs:
+            sizes = [s if isinstance(s, int) else shape.time for s in value.type.sizes]
+            x = draw(value.name or "", torch.randn(shape.batch, *sizes, dtype=dtype))
+            self.inputs.append((x.abs() if decl.name in POSITIVE else x).requires_grad_())
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        return [*self.inputs, *self.model.parameters()]
+
+    @property
+    def kind(self) -> str:
+        """The class of the recurrence."""
+        from archdsl.recurrence.classify import classify
+
+        return str(classify(self.own.step, verify=False).kind) if self.own is not None else "complex"
+
+    def loop_bytes(self) -> int:
+        """About what the loop keeps for its backward pass: three tensors of each state's size a step."""
+        states = [self.own.step.tensor(s.before).shape for s in self.own.step.states] if self.own is not None else [(self.shape.d, 32)]
+        return 3 * sum(map(prod, states)) * self.shape.batch * self.shape.heads * self.shape.time * self.dtype.itemsize
+
+    def by(self, runner: ScanKernel | None) -> Call:
+        """Runs the model with its scan run by `runner`; None is the loop over time as written."""
+
+        def call() -> Tensor:
+            if self.module is not None:
+                self.module.kernel = runner
+            result: Tensor = self.model(*self.inputs)
+            return result
+
+        return call
+
+    def loop(self) -> Call:
+        return self.by(None)
+
+    def forms(self, wanted: tuple[str, ...] = ("kernel", "torch")) -> dict[str, Call]:
+        """The wanted forms that this scan has. torch: the parallel form that runs without a compiler; others by name."""
+        own = self.own
+        if own is None:
+            return {}
+        found: dict[str, Call] = {}
+        if "kernel" in wanted and own.compiled(self.inputs[0]):
+            found["kernel"] = self.by(own)
+        program = own.forms()[0]
+        if program is None:
+            return found
+        base = _Fixed(own.text, None)
+        choice = ScanKernel.choice(base, self.shape.batch * self.shape.heads, self.shape.time, "cpu", True)
+        if "torch" in wanted and choice.setting is not None:
+            found[f"torch: {choice.form}"] = self.by(base)
+        from archdsl.recurrence.choose import available
+
+        ready = {a.form for a in available(program.classified) if a.ok}
+        for form in {"convolution", "newton"} & ready & set(wanted):
+            setting = choice.setting and replace(choice.setting, convolve=form == "convolution", newton=form == "newton")
+            found[f"torch: {form}"] = self.by(_Fixed(own.text, replace(choice, setting=setting)))
+        return found
+
+    def peers(self, compiled: bool = False) -> dict[str, tuple[Call, list[Tensor]]]:
+        """What torch itself offers for the same recurrence, with its own weights, and what gradients are taken of."""
+        if self.name in ("gru", "lstm"):
+            module = (nn.GRU if self.name == "gru" else nn.LSTM)(self.shape.d, self.shape.d, batch_first=True).to(self.dtype)
+            x = self.inputs[0].detach().flatten(0, 1).requires_grad_()
+            return {f"torch.nn.{self.name.upper()}": (lambda: module(x)[0], [x, *module.parameters()])}
+        if self.name != "diagonal":
+            return {}
+        from torch._higher_order_ops.associative_scan import associative_scan
+
+        def run(a: Tensor, b: Tensor) -> Tensor:
+            result: Tensor = associative_scan(_compose, (a, b), dim=2, combine_mode="generic")[1]
+            return result
+
+        found: dict[str, tuple[Call, list[Tensor]]] = {"torch associative_scan": (lambda: run(*self.inputs), self.inputs)}
+        if compiled:
+            fast = torch.compile(run)
+            found["torch associative_scan, compiled"] = (lambda: fast(*self.inputs), self.inputs)
+        return found
+
+
+class _Fixed(ScanKernel):
+    """A scan by a torch form, whatever would be chosen."""
+
+    def __init__(self, text: str, choice: Choice | None) -> None:
+        super().__init__(text)
+        self.kernel, self.fixed = None, choice
+
+    def choice(self, sequences: int, time: int, device: str, training: bool) -> Choice:
+        return self.fixed or super().choice(sequences, time, device, training)
+
+
+def _compose(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return first[0] * second[0], second[0] * first[1] + second[1]

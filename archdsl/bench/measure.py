@@ -1,0 +1,111 @@
+"""Paired times: loop, form, loop, form, …; a ratio for each pair, and their median. Runs of a few milliseconds are repeated and averaged.
+
+Both sides of a pair are the same emitted module on the same inputs. The loop calls its `cell` for the slices that one `unbind` gives, so no
+side pays for indexing; what a step computes from the inputs alone it computes in each step, as written. The forms do that once before.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archdsl.bench.cases import Call, Case
+
+LEAST = 0.02  # seconds that one measurement takes at least
+
+
+def measure(
+    case: Case, pairs: int = 5, wanted: tuple[str, ...] = ("kernel", "torch"), compiled: bool = False, budget: float = 4.0
+) -> list[dict]:
+    """A row for each form and peer. budget: GiB that the loop may keep for its backward pass; beyond, only the forward pass is compared."""
+    loop, leaves = case.loop(), case.leaves
+    fits = case.loop_bytes() <= budget * 2**30
+    contenders = {name: (call, leaves, True) for name, call in case.forms(wanted).items()}
+    contenders |= {name: (call, own, False) for name, (call, own) in case.peers(compiled).items()}
+    with torch.no_grad():
+        wanted_result = loop()
+    kept = _kept(loop, leaves) if fits else None
+    rows = []
+    for name, (call, own, same) in contenders.items():
+        row: dict[str, Any] = {
+            "scan": case.name,
+            "class": case.kind,
+            "shape": vars(case.shape),
+            "dtype": str(case.dtype).removeprefix("torch."),
+        }
+        row |= {"form": name, "error": None, "forward": _pairs(loop, leaves, call, own, pairs, False), "training": None}
+        if same:
+            with torch.no_grad():
+                row["error"] = _error(call(), wanted_result)
+        row |= {"kept": _kept(call, own), "loop_kept": kept}
+        if fits:
+            row["training"] = _pairs(loop, leaves, call, own, pairs, True)
+        rows.append(row)
+    return rows
+
+
+def _pairs(loop: Call, leaves: list[Tensor], call: Call, own: list[Tensor], pairs: int, training: bool) -> dict[str, float]:
+    """Median ratio loop / form, and both medians in milliseconds."""
+    repeats = [_repeats(loop, leaves, training), _repeats(call, own, training)]
+    times = [(_seconds(loop, leaves, training, repeats[0]), _seconds(call, own, training, repeats[1])) for _ in range(pairs)]
+    ratios = [a / b for a, b in times]
+    slow, fast = (statistics.median(column) * 1000 for column in zip(*times))
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "least": round(min(ratios), 3),
+        "loop_ms": round(slow, 4),
+        "form_ms": round(fast, 4),
+    }
+
+
+def _run(call: Call, leaves: list[Tensor], training: bool) -> None:
+    if not training:
+        with torch.no_grad():
+            call()
+        return
+    y = call()
+    torch.autograd.grad(y, leaves, torch.ones_like(y), allow_unused=True)
+
+
+def _seconds(call: Call, leaves: list[Tensor], training: bool, repeats: int) -> float:
+    gc.collect()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        _run(call, leaves, training)
+    return (time.perf_counter() - start) / repeats
+
+
+def _repeats(call: Call, leaves: list[Tensor], training: bool) -> int:
+    """How often to run for one measurement, after a run to warm up."""
+    _run(call, leaves, training)
+    once = _seconds(call, leaves, training, 1)
+    return max(1, min(200, round(LEAST / once)))
+
+
+def _error(got: Tensor, wanted: Tensor) -> float:
+    """Root mean square of the difference, relative to that of the loop's output."""
+    return float((got - wanted).double().norm() / wanted.double().norm().clamp(min=1e-30))
+
+
+def _kept(call: Call, leaves: Iterable[Tensor]) -> int:
+    """Bytes that a run keeps for its backward pass, beyond inputs and weights: the storages of all saved tensors, each counted once."""
+    given = {t.untyped_storage().data_ptr() for t in leaves}
+    seen: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in given:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        result = call()
+    total = sum(seen.values())
+    del result
+    return total
