@@ -161,9 +161,7 @@ class Spec:
             if instance.pretrained is not None and instance.region is not None:
                 from archdsl.runtime.weights import load_weights
 
-                model.weights_report = load_weights(
-                    model.get_submodule(path), instance.pretrained, spec=self, spec_params=instance.region.params
-                )
+                load_weights(model.get_submodule(path), instance.pretrained, spec=self, spec_params=instance.region.params)
 
     def network(self) -> networkx.MultiDiGraph:
         """The whole architecture as one networkx graph, an operation a node (archdsl.analysis.network)."""

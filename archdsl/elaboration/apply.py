@@ -331,6 +331,8 @@ def module(body: Body, thing: Any, inputs: list[Any], span: Span, label: str | N
     if isinstance(thing, PrimitiveRecipe):
         return primitive(body, thing, inputs, span, label, bound)
     if isinstance(thing, FunctionRecipe):
+        if thing.name not in SCALAR_FUNCTIONS:
+            body.fail("AD0210", f"`{thing.name}` works on static numbers only", span, "given a value")
         return pointwise(body, thing.name, list(inputs), span)
     if isinstance(thing, DeclaredRecipe):
         if isinstance(thing.decl, ast.BlockDecl):

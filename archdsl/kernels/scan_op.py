@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from archdsl.kernels.build import load
-from archdsl.kernels.scan_source import checkpoint_every, source
+from archdsl.kernels.scan_plan import Dense, checkpoint_every
+from archdsl.kernels.scan_source import WIDE, _Source
 from archdsl.recurrence.step import Step
 from archdsl.recurrence.step import Tensor as Part
 
@@ -35,6 +36,7 @@ class Kernel:
     key: str
     every: int
     flops: int
+    products: tuple[Dense, ...] = ()  # with weight matrices
 
     @property
     def inputs(self) -> list[Part]:
@@ -54,8 +56,9 @@ class Kernel:
 
     def library(self, dtype: torch.dtype) -> ctypes.CDLL:
         """The compiled pair for a dtype. Raises NoCompiler."""
-        math_part = "".join((Path(__file__).parent / name).read_text() for name in ("vector_math.h", "scan_math.h"))
-        return load(("#define REAL64\n" if dtype == torch.float64 else "") + _PRELUDE + math_part + self.code)
+        parts = [(Path(__file__).parent / name).read_text() for name in ("vector_math.h", "scan_math.h")]
+        defines = ("#define REAL64\n" if dtype == torch.float64 else "") + ("#define DENSE\n" if self.products else "")
+        return load("".join([defines, _PRELUDE, *parts, self.code]))
 
 
 _known: dict[str, Kernel] = {}
@@ -63,11 +66,12 @@ _known: dict[str, Kernel] = {}
 
 def kernel(step: Step) -> Kernel:
     """The kernel of a step; nothing is compiled before its first run."""
-    code = source(step)
+    text = _Source(step)
+    code = text.text()
     key = hashlib.blake2b(code.encode(), digest_size=12).hexdigest()
     if key not in _known:
         work = sum(2 * math.prod(s for _, s in (*e.free, *e.sums)) for e in step.equations if e.sums)
-        _known[key] = Kernel(step, code, key, checkpoint_every(step), work)
+        _known[key] = Kernel(step, code, key, checkpoint_every(step), work, tuple(text.products()))
     return _known[key]
 
 
@@ -75,8 +79,18 @@ def _pointers(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]
     return (ctypes.c_void_p * max(len(tensors), 1))(*(t.data_ptr() if t is not None else None for t in tensors))
 
 
-def _threads(sequences: int) -> int:
-    return max(1, min(torch.get_num_threads(), sequences))
+def _blocks(k: Kernel, sequences: int, lead: int) -> tuple[int, int]:
+    """Threads, and sequences in a block: as many as leave each thread a block."""
+    threads = torch.get_num_threads()
+    width = max(1, min(WIDE, -(-sequences // threads), sequences // lead)) if k.products else 1
+    blocks = -(-(sequences // lead) // width) * lead
+    return max(1, min(threads, blocks)), width
+
+
+def _turned(k: Kernel, weights: Sequence[Tensor]) -> list[Tensor | None]:
+    """Weight matrices of dense products, transposed."""
+    names = {p.weight for p in k.products}
+    return [w.mT.contiguous() if p.name in names else None for p, w in zip(k.weights, weights)]
 
 
 def _lead(k: Kernel, weights: Sequence[Tensor]) -> int:
@@ -102,11 +116,11 @@ def scan_op(
     chunks = -(-time // k.every)
     kept = [first.new_empty((n, chunks, *p.shape) if keep else (0,)) for p in k.states]
     if n:
-        long = ctypes.c_long
+        long, lead, turned = ctypes.c_long, _lead(k, weights), _turned(k, weights)
         k.library(first.dtype).forward(
-            long(n), long(time), long(_lead(k, weights)), _threads(n), _pointers(inputs), _pointers(weights), _pointers(_optional(given, begin)),
-            ctypes.c_void_p(lengths.data_ptr() if lengths is not None else None), _pointers(out), _pointers(end),
-            _pointers(kept if keep else [None] * len(kept)),
+            long(n), long(time), long(lead), *_blocks(k, n, lead), _pointers(inputs), _pointers(weights), _pointers(turned),
+            _pointers(_optional(given, begin)), ctypes.c_void_p(lengths.data_ptr() if lengths is not None else None), _pointers(out),
+            _pointers(end), _pointers(kept if keep else [None] * len(kept)),
         )  # fmt: skip
     return [*out, *end, *kept]
 
@@ -136,21 +150,51 @@ def scan_backward_op(
     k = _known[key]
     first = inputs[0]
     n, time = first.shape[:2]
-    lead, threads = _lead(k, weights), _threads(n)
+    lead, turned = _lead(k, weights), _turned(k, weights)
+    threads, width = _blocks(k, n, lead)
     din = [torch.empty_like(x) for x in inputs]
-    rows = [(threads, lead if p.lead else 1, *p.shape) for p in k.weights]
-    dweight = [first.new_zeros(shape) for shape in rows]
+    dweight = [first.new_zeros((threads, lead if p.lead else 1, *p.shape)) for p in k.weights]
     dbegin = [first.new_empty((n, *p.shape)) for p in k.states]
+    factors = _factors(k, inputs)
     given = _optional(flags, grads)
     count = len(k.yields)
     if n:
         long = ctypes.c_long
         k.library(first.dtype).backward(
-            long(n), long(time), long(lead), threads, _pointers(inputs), _pointers(weights),
+            long(n), long(time), long(lead), threads, width, _pointers(inputs), _pointers(weights), _pointers(turned),
             ctypes.c_void_p(lengths.data_ptr() if lengths is not None else None), _pointers(kept), _pointers(given[:count]), _pointers(given[count:]),
-            _pointers(din), _pointers(dweight), _pointers(dbegin),
+            _pointers(din), _pointers(dweight), _pointers(dbegin), _pointers(factors),
         )  # fmt: skip
-    return [*din, *(d.sum(0).reshape(w.shape) for d, w in zip(dweight, weights)), *dbegin]
+    total = [d.sum(0) for d in dweight]
+    if n:
+        _add_products(k, total, inputs, factors)
+    return [*din, *(d.reshape(w.shape) for d, w in zip(total, weights)), *dbegin]
+
+
+def _factors(k: Kernel, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+    """Room for the two factors of each weight matrix's gradient; none for a source that is an input."""
+    first, own = inputs[0], {p.name for p in k.inputs}
+    found: list[Tensor | None] = []
+    for p in k.products:
+        found.append(first.new_empty((*first.shape[:2], p.cols)))
+        found.append(None if p.source in own else first.new_empty((*first.shape[:2], p.rows)))
+    return found
+
+
+def _add_products(k: Kernel, total: list[Tensor], inputs: Sequence[Tensor], factors: Sequence[Tensor | None]) -> None:
+    """The gradients of weight matrices: one product over all sequences and times, per head where each has its own."""
+    places = {p.name: i for i, p in enumerate(k.inputs)}
+    weights = {p.name: i for i, p in enumerate(k.weights)}
+    for number, p in enumerate(k.products):
+        g, x = factors[2 * number], factors[2 * number + 1]
+        if x is None:
+            x = inputs[places[p.source]][..., p.shift : p.shift + p.rows]
+        assert g is not None
+        into = total[weights[p.weight]]  # [heads or 1, …]
+        pair = (x, g) if p.turned else (g, x)
+        heads, rows = into.shape[0], x.shape[0] * x.shape[1]
+        left, right = (v.unflatten(0, (-1, heads)).transpose(0, 1).reshape(heads, rows // heads, v.shape[-1]) for v in pair)
+        into += left.mT @ right
 
 
 @scan_backward_op.register_fake

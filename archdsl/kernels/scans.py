@@ -10,6 +10,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,7 @@ from archdsl.recurrence.text import loads
 
 if TYPE_CHECKING:
     from archdsl.recurrence.choose import Choice
+    from archdsl.recurrence.classes import Classified
     from archdsl.recurrence.forms.program import Program
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -46,7 +48,6 @@ class ScanKernel:
         except (NoCompiler, NoC) as error:
             _tell(str(error))
         self._ready: dict[torch.dtype, bool] = {}
-        self._forms: tuple[Program | None, str] | None = None
         if self.kernel is None or torch.cuda.is_available():
             self.forms()
 
@@ -55,7 +56,7 @@ class ScanKernel:
 
     def usable(self, x: Tensor) -> bool:
         """Whether a tensor's device and dtype are served here, by the kernel or by a form (a first call may compile)."""
-        return x.dtype in FLOATS and (self.compiled(x) or self.parallel())
+        return x.dtype in FLOATS and (self.compiled(x) or self.parallel() or self.triton(x.device.type))
 
     def compiled(self, x: Tensor) -> bool:
         """Whether the C kernel runs for such a tensor."""
@@ -79,19 +80,27 @@ class ScanKernel:
             return False
         return self.forms()[0] is not None
 
+    def triton(self, device: str) -> bool:
+        """Whether the step's Triton kernel runs on a device."""
+        if device != "cuda" or not torch.cuda.is_available():
+            return False
+        from archdsl.kernels.triton import usable
+
+        return usable(self.step, torch.empty(0, device=device))[0]
+
     def forms(self) -> tuple[Program | None, str]:
         """The parallel forms, or None and why there are none."""
-        if self._forms is None:
-            self._forms = _program(self.text)
-        return self._forms
+        return _program(self.text)
+
+    @property
+    def classified(self) -> Classified:
+        return _classified(self.text)
 
     def choice(self, sequences: int, time: int, device: str, training: bool) -> Choice:
         """The form that runs where the kernel does not."""
         from archdsl.recurrence.choose import choose
 
-        program = self.forms()[0]
-        assert program is not None
-        return choose(program.classified, sequences, time, device, compiler=False, training=training)
+        return choose(self.classified, sequences, time, device, compiler=False, training=training, triton=self.triton(device))
 
     def __call__(
         self, inputs: Sequence[Tensor], weights: Sequence[Tensor], states: Sequence[Tensor | None], lengths: Tensor | None = None
@@ -116,32 +125,44 @@ class ScanKernel:
         if self.kernel is not None and self.compiled(inputs[0]):
             yields, ends = run(self.kernel, flat, fixed, begin, lengths)
         else:
-            yields, ends = self.run_form(flat, fixed, begin, lengths)
+            yields, ends = self.run_form(flat, fixed, begin, lengths, given)
         out = [y.reshape(*lead, time, *step.tensor(name).shape).to(given) for y, name in zip(yields, step.yields)]
         return (*out, *(e.reshape(*lead, *p.shape).to(given) for e, p in zip(ends, begins)))
 
     @torch.compiler.disable
     def run_form(
-        self, inputs: list[Tensor], weights: list[Tensor], begin: list[Tensor | None], lengths: Tensor | None
+        self, inputs: list[Tensor], weights: list[Tensor], begin: list[Tensor | None], lengths: Tensor | None, given: torch.dtype
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The chosen parallel form. A break in a graph that torch.compile makes."""
-        program = self.forms()[0]
-        assert program is not None
+        """The chosen parallel form, or Triton's kernel. A break in a graph that torch.compile makes."""
         n, time = inputs[0].shape[:2]
         training = torch.is_grad_enabled() and any(t.requires_grad for t in (*inputs, *weights, *(b for b in begin if b is not None)))
         choice = self.choice(n, time, inputs[0].device.type, training)
+        if choice.form == "triton kernel":
+            from archdsl.kernels.triton.scan_op import run as run_triton
+            from archdsl.kernels.triton.scan_op import triton_kernel
+
+            return run_triton(triton_kernel(self.step), inputs, weights, begin, lengths)
+        program = self.forms()[0]
+        assert program is not None
         with torch.autocast(inputs[0].device.type, enabled=False):
-            return program.run(inputs, weights, begin, lengths, choice.setting)
+            setting = choice.setting and replace(choice.setting, low=given)
+            return program.run(inputs, weights, begin, lengths, setting)
+
+
+@functools.lru_cache(maxsize=256)
+def _classified(text: str) -> Classified:
+    from archdsl.recurrence.classify import classify
+
+    return classify(loads(text))
 
 
 @functools.lru_cache(maxsize=256)
 def _program(text: str) -> tuple[Program | None, str]:
-    from archdsl.recurrence.classify import classify
     from archdsl.recurrence.forms.plan import Unsupported
     from archdsl.recurrence.forms.program import Program
 
     try:
-        return Program(classify(loads(text))), ""
+        return Program(_classified(text)), ""
     except Unsupported as reason:
         return None, str(reason)
 
@@ -155,7 +176,7 @@ def scan_kernel(text: str) -> ScanKernel | None:
     if os.environ.get("ARCHDSL_KERNELS") == "loop":
         return None
     found = ScanKernel(text)
-    return found if found.kernel is not None or found.forms()[0] is not None else None
+    return found if found.kernel is not None or found.forms()[0] is not None or found.triton("cuda") else None
 
 
 __all__ = ["ScanKernel", "scan_kernel"]

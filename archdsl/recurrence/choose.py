@@ -6,7 +6,6 @@ order of sums. The other forms are for devices with many cores, and for machines
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -43,16 +42,21 @@ def choose(
     device: str = "cpu",
     compiler: bool = True,
     training: bool = True,
+    triton: bool = False,
 ) -> Choice:
     """The form for `sequences` (batch x lead axes) of `time` steps (None: many) on a device ("cpu", "cuda", …).
 
-    compiler: whether C kernels can be built here. training: whether gradients will be asked for.
+    compiler: whether C kernels can be built here. training: whether gradients will be asked for. triton: whether the step's Triton kernel
+    can run on the device.
     """
     if device == "cpu" and compiler:
         return Choice("kernel", "C, forward and adjoint, one step after another: the fastest and the most accurate form on a CPU")
     if not classified.step.of("input"):
         return Choice("loop", "no input says how long it runs")
     reason = unsupported(classified)
+    if device == "cuda" and triton and (reason is not None or not _chunks(classified)):
+        why = "no parallel form" if reason is not None else "channels and sequences side by side"
+        return Choice("triton kernel", f"cuda: steps in order in one kernel, {why} (not measured against the other forms yet)")
     if reason is not None:
         return Choice("loop", f"no parallel form: {reason}")
     where = "no C compiler" if device == "cpu" else device
@@ -68,13 +72,13 @@ def _setting(classified: Classified, sequences: int, time: int | None, device: s
     segment = 0
     if written:
         segment = max(64, (CPU_BUDGET if cpu else GPU_BUDGET) // (written * max(sequences, 1)))
-    elif training:
+    elif training and not (device == "cuda" and installed("fla")):
         segment = 2048  # chunks keep about 20 times their inputs for the backward pass: recomputed beyond this length
     if time is not None and segment >= time:
         segment = 0
     kinds = {g.kind for g in classified.groups}
     return Setting(
-        engine="two_level" if cpu else "tree",
+        engine="tree",
         convolve=not cpu and kinds == {Kind.CONSTANT_DIAGONAL} and (time is None or time >= 1024),
         chunk=64,
         sub=8 if cpu else 16,
@@ -82,6 +86,12 @@ def _setting(classified: Classified, sequences: int, time: int | None, device: s
         segment=segment,
         fla=device == "cuda",
     )
+
+
+def _chunks(classified: Classified) -> bool:
+    """Whether products of matrices do the work: on a GPU they have units of their own."""
+    shapes = shapes_of(classified)
+    return any(_direct(g, shapes) for g in classified.groups)
 
 
 def _direct(group: Group, shapes: dict[str, tuple[int, ...]]) -> bool:
@@ -125,8 +135,7 @@ def _named(classified: Classified, setting: Setting, time: int | None) -> tuple[
     if setting.newton and classified.kind in (Kind.ELEMENTWISE, Kind.BLOCK):
         return "newton", "all times at once by Newton's method, each iteration a linear scan; in order where it does not converge"
     if name == "chunked":
-        shapes = shapes_of(classified)
-        if not any(_direct(g, shapes) for g in classified.groups):
+        if not _chunks(classified):
             return "parallel scan", "the states are read otherwise than through sums, so they are written out, segment by segment"
         if time is not None and time <= SHORT:
             return "attention matrix", "one chunk: queries against keys, times the decays between them"
@@ -178,9 +187,7 @@ def _kernel(classified: Classified) -> Available:
     return Available("kernel", True, "C, forward and adjoint")
 
 
-# ---- kernels of others -------------------------------------------------------------------------------------------------------------------
-
-Verifier = Callable[[], tuple[bool, str]]
+# ---- helpers -----------------------------------------------------------------------------------------------------------------------------
 
 
 @cache

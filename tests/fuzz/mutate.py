@@ -57,7 +57,28 @@ def mutated(seed: int, texts: list[str]) -> str:
 
 NUMBERS = ["0", "1", "2", "3", "7", "8", "16", "4097", "-1", "0.5", "1e-5", "100_000", "T", "d", "n"]
 KEYWORDS = frozenset(
-    ["arch", "block", "scan", "act", "import", "expect", "in", "return", "state", "yield", "repeat", "loop", "if", "then", "else", "where", "lengths", "until", "reversible", "for"]
+    [
+        "arch",
+        "block",
+        "scan",
+        "act",
+        "import",
+        "expect",
+        "in",
+        "return",
+        "state",
+        "yield",
+        "repeat",
+        "loop",
+        "if",
+        "then",
+        "else",
+        "where",
+        "lengths",
+        "until",
+        "reversible",
+        "for",
+    ]
 )
 
 

@@ -12,10 +12,9 @@ from torch.nn import functional as F
 
 from archdsl.kernels import build
 from archdsl.kernels.scan_op import Kernel, kernel, run, scan_backward_op, scan_op
-from tests.recurrence.steps import DECAYS, USES, Reference, Tensors, difference, gradients, loop, rms, step_of
+from tests.recurrence.steps import DECAYS, ORDERED, USES, WIDER, Reference, Tensors, difference, gradients, loop, rms, step_of
 
-ALL = [*USES, "elman(4)", "jordan(4, 3)", "lstm(4)", "gru(4)", "slstm(4)"]
-USES.update({name: {"x": 5} for name in ALL if name not in USES})
+ALL = [*USES, *ORDERED]
 MAIN = ("diagonal", "gated_linear", "delta_rule", "lstm(4)", "mlstm", "lif")
 
 
@@ -135,6 +134,17 @@ def test_split_and_resume(use: str) -> None:
 
 
 @pytest.mark.usefixtures("poison")
+@pytest.mark.parametrize("use", WIDER)
+@pytest.mark.parametrize("sequences", [1, 3, 23])
+def test_weight_matrices_of_any_size(use: str, sequences: int) -> None:
+    """Sequences are taken in blocks, columns in vectors: what is left over of either counts too, and sequences end at different times."""
+    given = Tensors(use, 70, sequences=sequences)
+    lengths = torch.arange(sequences) * 70 // sequences
+    Reference(use, given).check(*ours(use, given))
+    Reference(use, given, lengths).check(*ours(use, given, lengths))
+
+
+@pytest.mark.usefixtures("poison")
 @pytest.mark.parametrize("heads", [1, 2, 3])
 def test_one_weight_per_head(heads: int) -> None:
     """Weights with lead axes: gradients stay with their head, and add over the batch."""
@@ -143,7 +153,7 @@ def test_one_weight_per_head(heads: int) -> None:
     step = step_of("mixing")
     per_head = replace(step, tensors=tuple(replace(t, lead=1) if t.role == "weight" else t for t in step.tensors))
     torch.manual_seed(heads)
-    batch, time, d = 2, 70, 5
+    batch, time, d = 5, 70, 5
     x = torch.randn(batch * heads, time, d, dtype=torch.float64, requires_grad=True)
     w = (torch.randn(heads, d, d, dtype=torch.float64) / 4).requires_grad_()
     h = torch.randn(batch * heads, d, dtype=torch.float64, requires_grad=True)

@@ -52,9 +52,7 @@ def check(primitive: str, *values: Value, facts: Facts | None = None, **args: An
     p = TABLE[primitive]
     complete = {param.name: param.default for param in p.params if param.default is not REQUIRED}
     complete.update(args)
-    use = Use(
-        p, complete, [v.type for v in values], Origin(SPAN), facts or Facts(), Collector(), [], {}, dict(complete), None
-    )
+    use = Use(p, complete, [v.type for v in values], Origin(SPAN), facts or Facts(), Collector(), [], {}, dict(complete), None)
     types = p.infer(use)
     node = Node(primitive, list(values), use.attrs, [], Origin(SPAN), occurrence=primitive)
     node.outputs = [Value(t, REGION, node, None, i) for i, t in enumerate(types)]

@@ -34,9 +34,7 @@ def test_conv1d(k, stride, dilation, groups, padding):
     reach = dilation * (k - 1)
     pads = {"same": (reach // 2, reach - reach // 2), "valid": (0, 0), 1: (1, 1)}[padding]
     x = torch.randn(3, 4, n, dtype=torch.float64)
-    result = close_with_gradients(
-        made, lambda x: sum_of_taps(x, made.module.weight, made.module.bias, stride, dilation, pads, groups), [x]
-    )
+    result = close_with_gradients(made, lambda x: sum_of_taps(x, made.module.weight, made.module.bias, stride, dilation, pads, groups), [x])
     assert made.node.outputs[0].type.sizes == tuple(result.shape[1:])
     if padding == "same":
         assert result.shape[-1] == -(-n // stride)
@@ -121,9 +119,7 @@ def test_causal_conv(k, groups, dilation, out, bias):
     made = Made("causal_conv", value(axis, 6), k=k, groups=groups, dilation=dilation, out=out, bias=bias)
     x = torch.randn(3, 11, 6, dtype=torch.float64)
     pads = ((k - 1) * dilation, 0)
-    whole = close_with_gradients(
-        made, lambda x: sum_of_taps(x.mT, made.module.weight, made.module.bias, 1, dilation, pads, groups).mT, [x]
-    )
+    whole = close_with_gradients(made, lambda x: sum_of_taps(x.mT, made.module.weight, made.module.bias, 1, dilation, pads, groups).mT, [x])
     for chunks in ([1] * 11, [5, 3, 1, 1, 1], [11], [2, 9]):
         close(decode(made, [x], [-2], axis, chunks), whole)
     for plan in ([(5, 2, 3), (1, 1, 1), (1, 1, 1)], [(1, 3, 6), (2, 4, 1), (1, 1, 1), (3, 0, 1), (0, 3, 0)]):

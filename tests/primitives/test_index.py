@@ -17,8 +17,8 @@ def whole(n, sizes, on, lead):
 
 def each(function, x, index, own, index_own, lead):
     """The function on every entry of the batch, stacked: what batching must mean."""
-    xs = x.reshape(-1, *x.shape[len(lead):]) if x.dim() > own else [x] * torch.Size(lead).numel()
-    rows = index.reshape(-1, *index.shape[len(lead):]) if index.dim() > index_own else [index] * torch.Size(lead).numel()
+    xs = x.reshape(-1, *x.shape[len(lead) :]) if x.dim() > own else [x] * torch.Size(lead).numel()
+    rows = index.reshape(-1, *index.shape[len(lead) :]) if index.dim() > index_own else [index] * torch.Size(lead).numel()
     out = torch.stack([function(a, b) for a, b in zip(xs, rows)])
     return out.reshape(*lead, *out.shape[1:])
 

@@ -144,9 +144,7 @@ def test_batchnorm_counts_no_padding(layout, axis):
             assert made.module.num_batches_tracked == 1
 
 
-@pytest.mark.parametrize(
-    ("sizes", "axis"), [((6,), 0), ((6, 5), 0), ((6, 5, 3), 0), ((5, 6), -1), ((2, 6, 5), 1)]
-)
+@pytest.mark.parametrize(("sizes", "axis"), [((6,), 0), ((6, 5), 0), ((6, 5, 3), 0), ((5, 6), -1), ((2, 6, 5), 1)])
 @pytest.mark.parametrize(("scale", "bias"), [(True, True), (True, False), (False, False)])
 def test_groupnorm(sizes, axis, scale, bias):
     made = Made("groupnorm", value(*sizes), groups=3, axis=axis, scale=scale, bias=bias)

@@ -53,14 +53,18 @@ USES: dict[str, dict[str, int]] = {
     "softmax_stream": {"s": 0, "v": 5}, "aaren": {"s": 0, "v": 5}, "wkv4": {"k": 5, "v": 5}, "max_plus": {"a": 5, "b": 5},
     "lowest": {"a": 5, "b": 5}, "indrnn(4)": {"x": 5}, "para_gru(4)": {"x": 5}, "para_lstm(4)": {"x": 5}, "sru": {"x": 5}, "lif": {"x": 5},
 }  # fmt: skip
+# General nonlinear steps: no parallel form.
+ORDERED: dict[str, dict[str, int]] = {name: {"x": 5} for name in ("elman(4)", "jordan(4, 3)", "lstm(4)", "gru(4)", "slstm(4)")}
+WIDER = {"elman(37)": {"x": 5}, "lstm(20)": {"x": 5}, "gru(36)": {"x": 5}}
 UNIT = {"k", "a", "l"}  # keys of delta rules: of length one
 DECAYS = (1.0, 1 - 1e-7, 0.5, math.exp(-50), 0.0)
 
 
 @cache
 def region(use: str) -> Any:
-    declared = "; ".join(f"in {name}: [T{f', {size}' if size else ''}]" for name, size in USES[use].items())
-    spec = archdsl.parse(f"{STANDARD}\n{OWN}\narch A {{ {declared}; return {use}({', '.join(USES[use])}) }}")
+    inputs = (USES | ORDERED | WIDER)[use]
+    declared = "; ".join(f"in {name}: [T{f', {size}' if size else ''}]" for name, size in inputs.items())
+    spec = archdsl.parse(f"{STANDARD}\n{OWN}\narch A {{ {declared}; return {use}({', '.join(inputs)}) }}")
     return next(n for n in spec.graph.root.nodes if n.op == "scan").instance.region
 
 

@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from archdsl.recurrence.choose import Choice, available, choose
-from tests.recurrence.steps import USES, classified
+from tests.recurrence.steps import ORDERED, USES, classified
 
-USES.setdefault("elman(4)", {"x": 5})
+EVERY = [*USES, *ORDERED]
 
 
-@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("use", EVERY)
 def test_a_cpu_with_a_compiler_runs_kernels(use: str) -> None:
     choice = choose(classified(use), 8, 2048, "cpu", compiler=True)
     assert (choice.form, choice.setting) == ("kernel", None)
@@ -47,6 +47,13 @@ def test_a_gpu_runs_parallel_forms(use: str) -> None:
     assert choice.setting is None or choice.setting.engine == "tree"
 
 
+def test_a_gpu_with_triton() -> None:
+    """Kernels for what has no products of matrices; nothing is left to the loop."""
+    for use in ("diagonal", "indrnn(4)", "lif", "elman(4)", "max_plus"):
+        assert choose(classified(use), 8, 4096, "cuda", triton=True).form == "triton kernel"
+    assert choose(classified("gated_linear"), 8, 4096, "cuda", triton=True).form == "chunked"
+
+
 def test_short_sequences() -> None:
     assert choose(classified("retention"), 8, 64, "cuda").form == "attention matrix"
     assert choose(classified("ema"), 8, 64, "cuda").form == "parallel scan"
@@ -61,7 +68,7 @@ def test_states_written_out_are_cut_into_segments() -> None:
     assert choose(classified("selective(3)"), 1, 100, "cpu", compiler=False).setting.segment == 0
 
 
-@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("use", EVERY)
 def test_what_is_available(use: str) -> None:
     rows = {row.form: row for row in available(classified(use))}
     assert rows["step"].ok
@@ -70,7 +77,7 @@ def test_what_is_available(use: str) -> None:
     assert rows["attention matrix"].ok == (use in ("linear_attention", "retention", "two_updates"))
     assert rows["convolution"].ok == (use in ("ema", "mega_ema(3)"))
     assert rows["newton"].ok == (use in ("indrnn(4)", "sru", "para_gru(4)", "para_lstm(4)"))
-    nonlinear = use in ("indrnn(4)", "sru", "para_gru(4)", "para_lstm(4)", "lif", "elman(4)")
+    nonlinear = use in ("indrnn(4)", "sru", "para_gru(4)", "para_lstm(4)", "lif", *ORDERED)
     assert rows["parallel scan or chunks"].ok != nonlinear
 
 

@@ -77,9 +77,7 @@ def seen(distance: Tensor, causal: bool, window: int | None) -> Tensor | None:
     return allowed
 
 
-def weigh(
-    scores: Tensor, allowed: Tensor | None, score: str | Callable[[Tensor], Tensor], normalise: str, sinks: Tensor | None
-) -> Tensor:
+def weigh(scores: Tensor, allowed: Tensor | None, score: str | Callable[[Tensor], Tensor], normalise: str, sinks: Tensor | None) -> Tensor:
     """Attention weights from scores [..., Tq, Tk]. normalise: "none", "length" (by the number of keys seen) or "sum" (by their own sum)."""
     if score == "softmax":
         if allowed is not None:

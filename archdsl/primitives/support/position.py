@@ -60,9 +60,7 @@ def rotary_angles(
     return torch.cat((cos, cos), -1).to(x.dtype), torch.cat((-sin, sin), -1).to(x.dtype)
 
 
-def rotary_table(
-    end: int, x: Tensor, size: int, base: float, interleaved: bool, scaling: tuple[Any, ...] | None
-) -> tuple[Tensor, Tensor]:
+def rotary_table(end: int, x: Tensor, size: int, base: float, interleaved: bool, scaling: tuple[Any, ...] | None) -> tuple[Tensor, Tensor]:
     """Cosines and signed sines of the positions 0 to at least `end` - 1, kept between calls (not while compiling or faking)."""
     if torch.compiler.is_compiling() or type(x) is not Tensor or x.is_meta:
         return rotary_angles(torch.arange(end, device=x.device), x, size, base, interleaved, scaling)

@@ -7,6 +7,7 @@ indices), of size 1 where it does not depend on the index, so that torch's broad
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def _power(a: Any, b: Any) -> Any:
     return torch.pow(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a**b
 
 
-_TORCH: dict[str, Callable[..., Any]] = {
+TORCH: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -160,12 +161,14 @@ class Evaluator:
             return torch.where(condition, a, b)
         if not any(isinstance(a, Tensor) for a in args):
             args = [torch.as_tensor(a, dtype=self.like.dtype, device=self.like.device) for a in args]
-        return _TORCH[function](*args)
+        return TORCH[function](*args)
 
     def read(self, node: Var, names: Sequence[str], sizes: Mapping[str, int]) -> Tensor:
         """An access as a tensor with one axis per loop."""
-        name, at = parse_access(node)
+        name, at = _access(node)
         found = self.env[name]
+        if at == tuple(names) and found.shape[2:] == tuple(sizes.values()):
+            return found
         order: list[str] = []
         axis = 2
         for index in at:
@@ -268,6 +271,12 @@ def _factors(root: Expr) -> tuple[float, list[Expr]]:
     return number, factors[::-1]
 
 
+@lru_cache(maxsize=4096)
+def _access(node: Var) -> tuple[str, tuple[str, ...]]:
+    return parse_access(node)
+
+
+@lru_cache(maxsize=4096)
 def _order(root: Expr) -> list[Expr]:
     """Nodes in order, a Custom after its value, its arguments and its slopes."""
     seen: set[Expr] = set()

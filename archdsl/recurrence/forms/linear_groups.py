@@ -8,6 +8,7 @@ from torch import Tensor
 from archdsl.graph.expressions import ONE, ZERO, Expr, call
 from archdsl.recurrence.algebra import powers
 from archdsl.recurrence.classes import Group, Kind
+from archdsl.recurrence.forms import flash
 from archdsl.recurrence.forms.block import block_scan
 from archdsl.recurrence.forms.dense import dense_scan
 from archdsl.recurrence.forms.diagonal import linear_scan
@@ -102,6 +103,8 @@ class Matrix:
             diagonal(run, self.group)
             return
         (state,) = self.group.states
+        if run.setting.fla and self.theirs(run):
+            return
         update = self.update(run)
         start = run.states[state]
         start = start.unsqueeze(-1) if self.rank == 1 else start.mT if self.turned else start
@@ -109,15 +112,47 @@ class Matrix:
         if not self.plan.direct:
             self.written_out(run, update, start)
             return
-        loops = run.loops(state)
         readouts = self.group.readouts
         asked = [(self.side(run, q, self.turned).expand(*run.shape, -1), r.after) for (q, _), r in zip(self.plan.queries, readouts)]
         found, end = chunked(update, asked, start, chunk, sub)
-        for (_, outside), readout, value in zip(self.plan.queries, readouts, found):
-            kept = run.value(outside, loops).squeeze(2 + readout.axis)
+        self.finish(run, found, end)
+
+    def finish(self, run: Run, found: list[Tensor], end: Tensor) -> None:
+        (state,) = self.group.states
+        for (_, outside), readout, value in zip(self.plan.queries, self.group.readouts, found):
+            kept = run.value(outside, run.loops(state)).squeeze(2 + readout.axis)
             run.env[readout.target] = value if outside is ONE else value * kept
             run.given.add(readout.target)
         run.states[state] = end.mT if self.turned else end
+
+    def theirs(self, run: Run) -> bool:
+        """Runs the group by flash-linear-attention, if it can."""
+        group = self.group
+        kind, _ = flash.kind_of(group, self.plan)
+        (state,) = group.states
+        n, m = run.states[state].shape[1:] if not self.turned else run.states[state].mT.shape[1:]
+        low = run.setting.low or run.like.dtype
+        if kind is None or not flash.fits(kind, run.like.new_empty(0, dtype=low), n, m, run.mask is not None)[0]:
+            return False
+        assert group.decay is not None
+        (outer,), delta = group.outers, self.delta
+        key, value = (outer.right, outer.left) if self.turned else (outer.left, outer.right)
+        k = self.side(run, key if delta else call("mul", outer.scale, key), self.turned)
+        v, q = self.side(run, value, not self.turned), self.side(run, self.plan.queries[0][0], self.turned)
+        loops = run.loops(state)
+        log = beta = None
+        if group.decay.along != "none":
+            assert group.decay.log is not None
+            log = run.value(group.decay.log, loops)
+            log = log.squeeze(2) if self.turned else log.squeeze(3)
+            log = log.expand(*run.shape, -1)
+        if delta:
+            beta = run.value(group.removals[0].scale, loops)[..., 0, 0].expand(run.shape).to(low)
+        q, k, v = (x.expand(*run.shape, -1).to(low) for x in (q, k, v))
+        start = run.states[state].mT if self.turned else run.states[state]
+        out, end = flash.run(kind, q, k, v, log, beta, start)
+        self.finish(run, [out.to(run.like.dtype)], end.to(run.like.dtype))
+        return True
 
     def written_out(self, run: Run, update: Update, start: Tensor) -> None:
         """A delta rule whose states are read otherwise: what is written at each time, then all states from that."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from archdsl.recurrence.forms import block, diagonal
-from archdsl.recurrence.forms.implicit import States, StepOf, earlier, in_order, jacobian
+from archdsl.recurrence.forms.implicit import Solver, States, StepOf, earlier, in_order, jacobian
 
 
 @dataclass
@@ -20,12 +20,14 @@ class Newton:
     """A solver for `implicit.run`. After each iteration the step is applied once more and compared: the residual is what decides.
 
     tolerance: of the residual, in units of the dtype's precision times the state's size. limit: iterations. clip: bound on |J|, so that a
-    guess far off cannot blow up. fallbacks counts the runs that had to go in order; iterations is that of the last run.
+    guess far off cannot blow up. otherwise: what runs where it does not converge. fallbacks counts the runs that had to go in order;
+    iterations and residual are those of the last run.
     """
 
     tolerance: float = 64.0
     limit: int = 16
     clip: float = 1.0
+    otherwise: Solver = in_order
     fallbacks: int = 0
     iterations: int = 0
     residual: float = 0.0
@@ -52,7 +54,7 @@ class Newton:
             RuntimeWarning,
             stacklevel=2,
         )
-        return in_order(step, first, read, time)
+        return self.otherwise(step, first, read, time)
 
     def _solve(self, j: Tensor, after: States, before: States, first: States) -> States:
         """h_t = J_t h_{t-1} + f(h_{t-1} before) - J_t (h_{t-1} before)."""

@@ -13,7 +13,9 @@ from archdsl.recurrence.forms import implicit, softmax
 from archdsl.recurrence.forms.evaluate import Evaluator
 from archdsl.recurrence.forms.newton import Newton
 from archdsl.recurrence.forms.setting import Run
+from archdsl.recurrence.forms.tape import Tape
 from archdsl.recurrence.forms.tropical import max_scan
+from archdsl.recurrence.step import INDICES
 
 
 def tropical(run: Run, group: Group) -> None:
@@ -94,16 +96,18 @@ class SoftmaxSums:
 class Elementwise:
     """A nonlinear cell whose entries do not mix."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, after: dict[str, str], rank: int) -> None:
         self.group = group
         made = {e.target for e in group.equations}
         names = {n for e in group.equations for n in tensors(e.body)} - made - set(group.states)
         self.read = tuple(sorted(names))
+        self.tape = Tape(group.equations, group.states, [after[s] for s in group.states], tuple(INDICES[:rank]))
 
     def __call__(self, run: Run, group: Group) -> None:
         read = [run.env[name] for name in self.read]
         if run.mask is not None:
             read.append(run.mask)
+        loops = run.loops(group.states[0])
 
         def step(before: list[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
             env = dict(zip(self.read, given)) | dict(zip(group.states, before))
@@ -114,7 +118,10 @@ class Elementwise:
             mask = given[-1].view(*given[-1].shape, *[1] * (after[0].dim() - 2))
             return [torch.where(mask, a, b) for a, b in zip(after, before)]
 
-        solver = Newton() if run.setting.newton else implicit.in_order
+        def in_order(step: implicit.StepOf, first: list[Tensor], given: Sequence[Tensor], time: int) -> list[Tensor]:
+            return self.tape.run(Evaluator(dict(zip(self.read, given)), run.like), loops, first, time, run.mask)
+
+        solver = Newton(otherwise=in_order) if run.setting.newton else in_order
         found = implicit.run(step, solver, [run.states[s] for s in group.states], read, run.shape[1])
         for state, value in zip(group.states, found):
             run.store(state, value)

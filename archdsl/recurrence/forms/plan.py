@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from archdsl.graph.expressions import ZERO, Expr
 from archdsl.recurrence.algebra import indices, powers, product
@@ -23,7 +24,7 @@ class Setting:
     engine: of linear scans: "in_order", "two_level" (sqrt(T) steps) or "tree" (log T). convolve: by FFT where coefficients are the same at
     all times. chunk, sub: sizes of chunks of matrix states and of their parts. newton: nonlinear cells by Newton's method, not in order.
     segment: times worked on at once (0: all); each is worked out again in the backward pass, so that only the states between are kept.
-    fla: call flash-linear-attention's kernels where they fit.
+    fla: call flash-linear-attention's kernels where they fit. low: the dtype (of torch) in which those get their tensors; None: that of the run.
     """
 
     engine: str = "two_level"
@@ -33,6 +34,7 @@ class Setting:
     newton: bool = False
     segment: int = 0
     fla: bool = False
+    low: Any = None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ class Program:
         if kind is Kind.SOFTMAX:
             return other_groups.SoftmaxSums(group, shapes_of(self.classified))
         if kind in (Kind.ELEMENTWISE, Kind.BLOCK):
-            return other_groups.Elementwise(group)
+            after = {s.before: s.after for s in self.step.states}
+            return other_groups.Elementwise(group, after, len(self.tensors[group.states[0]].shape))
         return {
             Kind.MAP: linear_groups.shift,
             Kind.CONSTANT_DIAGONAL: linear_groups.diagonal,
