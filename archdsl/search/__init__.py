@@ -1,0 +1,1 @@
+"""Search: every spec is a space. Spaces, drivers, evaluation, studies, reports."""
