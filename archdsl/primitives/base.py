@@ -173,7 +173,7 @@ class Primitive:
         return node.inputs
 
     def module(self, node: Node) -> str | None:
-        """Source of the constructor for this instance's weights, e.g. `nn.Linear(576, 192, bias=False)`. None: plain parameters are made."""
+        """Source of the constructor for this instance's weights, e.g. `Linear(576, 192, bias=False)`. None: plain parameters are made."""
         return None
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:

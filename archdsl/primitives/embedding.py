@@ -75,7 +75,7 @@ class Unembed(Primitive):
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         table = f"{e.module_source('table')}.weight" + (".T" if node.attrs["transposed"] else "")
-        return call("F.linear", args[0], table, *([e.weight("bias")] if node.attrs["bias"] is not False else []))
+        return call(e.support("linear"), args[0], table, *([e.weight("bias")] if node.attrs["bias"] is not False else []))
 
 
 PRIMITIVES: tuple[Primitive, ...] = (Embedding(), Unembed())

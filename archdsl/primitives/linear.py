@@ -67,7 +67,7 @@ class Linear(Primitive):
         if matrix is None or matrix.kind != "float" or ("value_inputs" in node.attrs and bias is None):
             return None
         out, inputs = matrix.shape
-        return call("nn.Linear", str(inputs), str(out), **({} if bias is not None else {"bias": "False"}))
+        return call("Linear", str(inputs), str(out), **({} if bias is not None else {"bias": "False"}))
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         matrix, bias = given_value(node, args, "weight"), given_value(node, args, "bias")
@@ -77,7 +77,7 @@ class Linear(Primitive):
             bias = e.weight("bias")
         kinds = [value_node_type(node, name) for name in ("weight", "bias")]
         if not any(t is not None and t.batched for t in kinds):
-            return call("F.linear", args[0], matrix or e.weight("weight"), *([bias] if bias is not None else []))
+            return call(e.support("linear"), args[0], matrix or e.weight("weight"), *([bias] if bias is not None else []))
         named = {"batched": "True"} if kinds[0] is not None and kinds[0].batched else {}
         x = args[0] if node.inputs[0].type.batched else f"{atom(args[0])}[None]"
         return call(e.support("linear_by_value"), x, matrix or e.weight("weight"), *([bias] if bias is not None else []), **named)

@@ -45,7 +45,7 @@ class Made:
         text = self.p.module(self.node) if weights else None
         self.text = text
         if text is not None:
-            self.module: Any = eval(text, {"nn": nn}).double()
+            self.module: Any = eval(text, {"nn": nn, **SUPPORT}).double()
             held = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
             assert {n: tuple(t.shape) for n, t in held.items()} == {n: w.shape for n, w in weights.items()}, text
             for name, weight in weights.items():
