@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,69 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archdsl import api
+from archdsl.bench.alone import Shape, spec_of
 from archdsl.kernels.scans import ScanKernel
 from archdsl.language import syntax
-from archdsl.language.loader import Loader
 from archdsl.recurrence.choose import Choice
-from archdsl.share import share
 
 Call = Callable[[], Tensor]
-
-DIAGONAL = "scan diagonal { in a: [d]; in b: [d]; state h: [d] = 0; h' = a * h + b; yield h' }"  # the plainest recurrence, beside std's
-STANDARD = "std/scans.arch"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a run: batch x heads sequences of `time` steps, `d` features wherever a scan leaves a size open."""
-
-    batch: int = 1
-    heads: int = 4
-    d: int = 64
-    time: int = 2048
-
-    def __str__(self) -> str:
-        return f"{self.batch}x{self.heads}x{self.d}x{self.time}"
-
 
 GRID = tuple(
     Shape(batch, heads, d, time) for batch, heads in ((1, 4), (8, 2)) for d in (16, 64, 128, 256) for time in (64, 256, 1024, 2048, 8192)
 )
 POSITIVE = ("normalised_linear_attention",)  # its queries and keys are feature maps above zero
 GRID_SCANS = ("diagonal", "gated_linear", "delta_rule", "indrnn", "gru")
-
-
-def scans(file: Path | None = None) -> dict[str, syntax.ScanDecl]:
-    """The scans of a file (by default the standard ones, and `diagonal`) by name, in order. Raises ArchError."""
-    text = file.read_text(encoding="utf-8") if file else (share("specs") / STANDARD).read_text(encoding="utf-8") + DIAGONAL
-    names = Loader(file.parent if file else None).text(text, str(file or STANDARD)).file.declarations
-    found = {d.name: d for d in names if isinstance(d, syntax.ScanDecl)}
-    return found if file else {"diagonal": found.pop("diagonal"), **found}
-
-
-def spec_of(decl: syntax.ScanDecl, shape: Shape, file: Path | None = None) -> api.Spec:
-    """An arch that is one scan."""
-    sizes, given = {}, []
-    for p in decl.parameters:
-        if isinstance(p.default, syntax.Number):
-            sizes[p.name] = p.default.value
-        elif p.default is None:
-            sizes[p.name] = shape.heads if p.name == "heads" else shape.d
-            given.append(f"{p.name}={sizes[p.name]}")
-    names = [s for s in decl.body.statements if isinstance(s, syntax.Input)]
-    lines = [f"in {i.name}: [{', '.join([str(shape.heads), 'T', *_dims(i, sizes, shape.d)])}]" for i in names]
-    own = DIAGONAL if decl.name == "diagonal" and file is None else f'import "{file.name if file else STANDARD}"'
-    arguments = f"({', '.join(given)})" if given else ""
-    text = f"{own}\narch Bench {{ {'; '.join(lines)}; return {decl.name}{arguments}({', '.join(i.name for i in names)}) }}"
-    return api.parse(text, root=file.parent if file else None)
-
-
-def _dims(given: syntax.Input, sizes: dict[str, Any], default: int) -> list[str]:
-    dims = given.shape.dims if given.shape else []
-    return [
-        str(sizes.get(x.id, default) if isinstance(x, syntax.Name) else x.value if isinstance(x, syntax.Number) else default) for x in dims
-    ]
 
 
 def draw(name: str, x: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from archdsl.bench.cases import GRID, GRID_SCANS, Case, Shape, scans
+from archdsl.bench.alone import Shape, scans
+from archdsl.bench.cases import GRID, GRID_SCANS, Case
 from archdsl.bench.machine import machine
 from archdsl.bench.measure import measure
 

@@ -14,7 +14,7 @@ from archdsl.cli.files import write
 from archdsl.cli.options import json_option
 
 if TYPE_CHECKING:
-    from archdsl.bench.cases import Shape
+    from archdsl.bench.alone import Shape
 
 
 @click.command()
@@ -73,7 +73,7 @@ def bench(
 def _chosen(given: tuple[str, ...]) -> tuple[Path | None, list[str]]:
     """The file, if the first name is one, and the scans of it (or of the standard library)."""
     from archdsl.api import find
-    from archdsl.bench.cases import scans
+    from archdsl.bench.alone import scans
     from archdsl.diagnostics import suggestion
 
     file = Path(find(given[0])).resolve() if given and given[0].endswith(".arch") else None
@@ -89,7 +89,7 @@ def _chosen(given: tuple[str, ...]) -> tuple[Path | None, list[str]]:
 
 
 def _shapes(text: str) -> list[Shape]:
-    from archdsl.bench.cases import Shape
+    from archdsl.bench.alone import Shape
 
     found = []
     for part in text.split(","):

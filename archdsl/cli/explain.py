@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from pathlib import Path
+
 import click
 
 from archdsl.cli.options import load_spec, size_option, sizes_of, spec_options
@@ -15,12 +18,34 @@ from archdsl.cli.options import load_spec, size_option, sizes_of, spec_options
 def explain(file: str, path: str | None, sizes: tuple[str, ...], settings: tuple[str, ...], arch: str | None, root: str | None) -> None:
     """Explain an architecture, or the part at PATH (`layers.0.attention`): shapes, weights, costs, and where it was written.
 
+    PATH may also name a scan that the file declares: its recurrence, class and forms, at 64 features and 4 heads.
+
     \b
     Examples:
       archdsl explain smollm2
       archdsl explain smollm2 layers.0
       archdsl explain my.arch layers.0 --size T=1024
+      archdsl explain std/scans.arch delta_rule
     """
     from archdsl.analysis import views
 
-    click.echo(views.explain(load_spec(file, settings, arch, root), path, sizes_of(sizes)))
+    given = sizes_of(sizes)
+    click.echo(_declared_scan(file, path, given) or views.explain(load_spec(file, settings, arch, root), path, given))
+
+
+def _declared_scan(file: str, path: str | None, sizes: dict[str, int]) -> str | None:
+    """A scan of that name in the file, explained on its own."""
+    if path is None or not path.isidentifier() or file == "-":
+        return None
+    from archdsl.api import find
+    from archdsl.bench.alone import Shape, scans, spec_of
+    from archdsl.recurrence.explain import explain_scan
+
+    source = Path(find(file)).resolve()
+    found = scans(source)
+    if path not in found:
+        return None
+    decl = found[path]
+    region = next(i.region for _, i in spec_of(decl, Shape(), source).instances if i.region is not None and i.region.kind == "scan")
+    doc = [" ".join(decl.doc.split()), ""] if decl.doc else []
+    return "\n".join([f"scan {path}", *(textwrap.fill(line, 110) for line in doc), explain_scan(region, sizes)])

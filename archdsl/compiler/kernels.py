@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from archdsl.compiler import text
 from archdsl.compiler.members import member
 from archdsl.graph.ir import Node, Region
+from archdsl.primitives.text import atom
 from archdsl.recurrence.convert import Converted, NotElementary, convert
 from archdsl.recurrence.text import dumps
 
@@ -48,7 +49,7 @@ def write_branch(form: Whole, found: Converted) -> None:
     before = _with_sources(region, parts.before)
     method.count(before, entries)
     write_nodes(method, before)
-    given = {name: method.name(value) for name, value in found.inputs.items()}
+    given = {name: _half(method.name(value), found.halves.get(name)) for name, value in found.inputs.items()}
     by_instance = {i.name: i for i in region.instances.values()}
 
     def weight(name: str) -> str:
@@ -60,14 +61,23 @@ def write_branch(form: Whole, found: Converted) -> None:
 
     inputs = [given[t.name] for t in found.step.of("input")]
     weights = [weight(t.name) for t in found.step.of("constant", "weight")]
-    call = f"self.kernel({_tuple(inputs)}, {_tuple(weights)}, {_tuple(form.states)}, lengths)"
-    if not parts.after and [id(v) for v in found.yields] == [id(v) for v in region.outputs]:
+    complex_ = [s.before.type.kind == "complex" for s in region.states]
+    starts = [half for s, two in zip(form.states, complex_) for half in ([f"{s}.real", f"{s}.imag"] if two else [s])]
+    call = f"self.kernel({_tuple(inputs)}, {_tuple(weights)}, {_tuple(starts)}, lengths)"
+    plain = not any(complex_) and all(v.type.kind != "complex" for v in found.yields)
+    if plain and not parts.after and [id(v) for v in found.yields] == [id(v) for v in region.outputs]:
         method.lines.append(text.statement("return ", call, method.indent))
         method.indent -= 1
         return
     names = [method.temporary(v.name or "y") for v in found.yields]
     ends = [method.temporary(f"{s}_end") for s in form.states]
-    method.assign(", ".join([*names, *ends]) + ("," if len(names) + len(ends) == 1 else ""), call)
+    made = [*zip(names, (v.type.kind == "complex" for v in found.yields)), *zip(ends, complex_)]
+    targets = [half for name, two in made for half in ([f"{name}_re", f"{name}_im"] if two else [name])]
+    method.assign(", ".join(targets) + ("," if len(targets) == 1 else ""), call)
+    for name, two in made:
+        if two:
+            method.owner.file.support.add("from_parts")
+            method.assign(name, f"from_parts({name}_re, {name}_im)")
     for value, name in zip(found.yields, names):
         method.source[id(value)] = name
     after = _with_sources(region, parts.after)
@@ -82,6 +92,10 @@ def write_branch(form: Whole, found: Converted) -> None:
             _forget(method, value)
     for value in found.yields:
         _forget(method, value)
+
+
+def _half(source: str, half: str | None) -> str:
+    return source if half is None else f"{atom(source)}.{half}"
 
 
 def _with_sources(region: Region, nodes: list[Node]) -> list[Node]:

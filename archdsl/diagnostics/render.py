@@ -56,6 +56,12 @@ def render(diagnostic: Diagnostic, color: bool = False) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def quoted(span: Span, text: str = "") -> list[str]:
+    """The line of a place with a caret under it, as in a diagnostic."""
+    mark = _mark(span, text, True)
+    return [line.rstrip() for line in _snippet([mark], len(str(mark.line)), False)]
+
+
 def _in_order(sources: Iterable[Source]) -> list[Source]:
     return list({id(s): s for s in sources}.values())
 

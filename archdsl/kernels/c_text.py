@@ -31,6 +31,8 @@ _CALLS = {
     "sin": "R(sin({0}))",
     "cos": "R(cos({0}))",
     "tan": "R(tan({0}))",
+    "asin": "R(asin({0}))",
+    "acos": "R(acos({0}))",
     "atan": "R(atan({0}))",
     "sinh": "m_sinh({0})",
     "cosh": "m_cosh({0})",

@@ -19,6 +19,7 @@ from torch import Tensor
 from archdsl.kernels.build import NoCompiler, compiler
 from archdsl.kernels.c_text import NoC
 from archdsl.kernels.scan_op import Kernel, kernel, run
+from archdsl.recurrence.fixed import Hoisted, hoist
 from archdsl.recurrence.step import Step
 from archdsl.recurrence.text import loads
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from archdsl.recurrence.classes import Classified
     from archdsl.recurrence.forms.program import Program
 
+MANY = 16  # times from which work on weights alone is worth doing apart
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -48,6 +50,8 @@ class ScanKernel:
         except (NoCompiler, NoC) as error:
             _tell(str(error))
         self._ready: dict[torch.dtype, bool] = {}
+        self._hoisted: tuple[Hoisted, Kernel] | None = None
+        self._looked = False
         if self.kernel is None or torch.cuda.is_available():
             self.forms()
 
@@ -73,6 +77,18 @@ class ScanKernel:
                 _tell(str(error))
                 self._ready[dtype] = False
         return self._ready[dtype]
+
+    def hoisted(self, time: int, weights: list[Tensor]) -> tuple[Kernel, list[Tensor]]:
+        """The kernel and its weights: over many times, with what depends on weights alone worked out before."""
+        assert self.kernel is not None
+        if time < MANY or not weights or torch.compiler.is_compiling():
+            return self.kernel, weights
+        if not self._looked:
+            self._looked, found = True, hoist(self.step)
+            self._hoisted = None if found is None else (found, kernel(found.step))
+        if self._hoisted is None:
+            return self.kernel, weights
+        return self._hoisted[1], self._hoisted[0].weights(weights)
 
     def parallel(self) -> bool:
         """Whether a parallel form runs. An exported graph holds the loop as written: the forms are Python of their own."""
@@ -123,7 +139,8 @@ class ScanKernel:
             lengths = lengths.to(torch.int64).clamp(0, time).repeat_interleave(heads)
         fixed = [w.to(work) for w in weights]
         if self.kernel is not None and self.compiled(inputs[0]):
-            yields, ends = run(self.kernel, flat, fixed, begin, lengths)
+            found, fixed = self.hoisted(time, fixed)
+            yields, ends = run(found, flat, fixed, begin, lengths)
         else:
             yields, ends = self.run_form(flat, fixed, begin, lengths, given)
         out = [y.reshape(*lead, time, *step.tensor(name).shape).to(given) for y, name in zip(yields, step.yields)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from archdsl.graph.expressions import ONE, ZERO, Apply, Expr, call, const, order
 from archdsl.recurrence.affine import Form, Linear, Mono, NotAffine
 from archdsl.recurrence.algebra import addends, bounds, indices, log_of, powers, product, summed, tensors
-from archdsl.recurrence.classes import Decay, Group, Kind, Outer, Removal, Term
+from archdsl.recurrence.classes import Decay, Group, Kind, Outer, Removal, Term, Turn
 from archdsl.recurrence.groups import Inliner, Part
 from archdsl.recurrence.step import INDICES, Equation, access, reindexed
 
@@ -205,8 +205,29 @@ class _Maker:
         own = tuple(INDICES[: len(next(iter(shapes)))])
         if len(shapes) == 1 and all(t.at == own and not t.sums for t in terms):
             reason = f"{len(forms)} states, each entry an affine function of the same entry of all of them"
-            return Group(tuple(forms), Kind.BLOCK_DIAGONAL, reason, terms=terms, bias=bias)
+            turn = self.turn(tuple(forms), terms)
+            if turn is not None:
+                reason = f"two states that are one complex number, times a factor that is {self.when(turn.re + turn.im)}"
+            return Group(tuple(forms), Kind.BLOCK_DIAGONAL, reason, terms=terms, bias=bias, turn=turn)
         return Group(tuple(forms), Kind.DENSE, f"{len(forms)} states, each an affine function of all of them", terms=terms, bias=bias)
+
+    def turn(self, states: tuple[str, ...], terms: tuple[Term, ...]) -> Turn | None:
+        """The complex factor, if the 2 x 2 matrix of two states is [[a, -b], [b, a]]."""
+        if len(states) != 2:
+            return None
+
+        def entry(target: int, state: int) -> Expr:
+            total: Expr = ZERO
+            for term in terms:
+                if term.target == states[target] and term.state == states[state]:
+                    total = call("add", total, term.coefficient)
+            return total
+
+        re, im = entry(0, 0), entry(1, 0)
+        alike = {**addends(call("sub", re, entry(1, 1))), **addends(call("add", im, entry(0, 1)))}
+        if any(alike.values()) or im is ZERO:
+            return None
+        return Turn(re, im, not (tensors(re) | tensors(im)) & self.varying)
 
     # ---- pieces ----
 

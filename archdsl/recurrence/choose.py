@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 
-from archdsl.recurrence.classes import Classified, Group, Kind
+from archdsl.recurrence.classes import Classified, Group, Kind, time_invariant
 from archdsl.recurrence.forms.plan import MatrixPlan, Setting, Unsupported, matrix_plan, shapes_of, unsupported
 
 SHORT = 64  # times up to which one chunk, the whole attention matrix, serves
@@ -79,7 +79,7 @@ def _setting(classified: Classified, sequences: int, time: int | None, device: s
     kinds = {g.kind for g in classified.groups}
     return Setting(
         engine="tree",
-        convolve=not cpu and kinds == {Kind.CONSTANT_DIAGONAL} and (time is None or time >= 1024),
+        convolve=not cpu and all(map(time_invariant, classified.groups)) and (time is None or time >= 1024),
         chunk=64,
         sub=8 if cpu else 16,
         newton=not cpu and (time is None or time >= 256) and bool(kinds & {Kind.ELEMENTWISE, Kind.BLOCK}) and not _branches(classified),
@@ -163,7 +163,7 @@ def available(classified: Classified) -> tuple[Available, ...]:
             "one decay for all channels" if matrix else "needs a matrix state with no decay or one for all channels",
         )
     )
-    same = kinds == {Kind.CONSTANT_DIAGONAL}
+    same = all(map(time_invariant, classified.groups))
     rows.append(
         Available("convolution", same, "coefficients are the same at all times" if same else "coefficients are not the same at all times")
     )

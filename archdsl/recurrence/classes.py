@@ -75,6 +75,15 @@ class Decay:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Two states that are one complex number: (u + iv)' = (re + i im) (u + iv) + ….  constant: the factor reads no input."""
+
+    re: Expr
+    im: Expr
+    constant: bool
+
+
+@dataclass(frozen=True)
 class Removal:
     """One rank-one term of a delta rule: - scale * left[i] * (sum_s right[s] * X[s, j]), with `right` written in the index i.
 
@@ -161,7 +170,7 @@ class Group:
       (constant) diagonal     decay, bias
       matrix                  decay, bias, outers (all of the bias as outer products, or empty if it is not a sum of such)
       delta                   decay, removals, side, bias, outers
-      block diagonal          terms with coefficients per pair of states
+      block diagonal          terms with coefficients per pair of states; turn, if the two states are one complex number
       dense affine            terms; matrix = (A in i and s, side) if the update is one product A h or A S or S A
       softmax                 softmax (its running maximum, if there is one, is in `states` too; the ratios' tensors are in `tensors`)
       tropical                tropical
@@ -177,6 +186,7 @@ class Group:
     terms: tuple[Term, ...] = ()
     bias: dict[str, Expr] = field(default_factory=dict, hash=False)
     decay: Decay | None = None
+    turn: Turn | None = None
     outers: tuple[Outer, ...] = ()
     removals: tuple[Removal, ...] = ()
     side: str = "row"
@@ -187,6 +197,11 @@ class Group:
     readouts: tuple[Readout, ...] = ()
     hidden: bool = False  # the states are read by `readouts` only, so they need not be written out for all times
     notes: tuple[str, ...] = ()
+
+
+def time_invariant(group: Group) -> bool:
+    """Whether the factor on a state kept entry by entry is the same at all times: then the recurrence is a convolution."""
+    return group.kind is Kind.CONSTANT_DIAGONAL or (group.turn is not None and group.turn.constant)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import math
 import textwrap
 from collections.abc import Mapping
 
+from archdsl.diagnostics.render import quoted
 from archdsl.graph.expressions import ONE, ZERO, Expr, count_ops
 from archdsl.graph.ir import Instance, Region
 from archdsl.recurrence.choose import Available, available, choose
-from archdsl.recurrence.classes import AFFINE, Classified, Group, Kind
+from archdsl.recurrence.classes import AFFINE, Classified, Group, Kind, time_invariant
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.convert import Converted, NotElementary, convert
 from archdsl.recurrence.infix import infix
@@ -56,14 +57,19 @@ def scan_summary(region: Region) -> str:
         found = classify(convert(region).step, verify=False)
     except NotElementary as problem:
         return f"runs as a plain loop: {problem.reason}"
-    return f"{CLASSES[found.kind]} ({found.reason})"
+    return f"{_class(found)} ({found.reason})"
+
+
+def _class(found: Classified) -> str:
+    if found.kind is Kind.BLOCK_DIAGONAL and all(g.turn is not None or g.kind is not Kind.BLOCK_DIAGONAL for g in found.groups):
+        return "diagonal affine, complex" + (", the same at all times" if all(map(time_invariant, found.groups)) else "")
+    return CLASSES[found.kind]
 
 
 def _plain_loop(problem: NotElementary) -> list[str]:
     said = [f"Class: none. The step can't be written entry by entry: {problem.reason}."]
     if problem.span is not None:
-        line, _ = problem.span.source.position(problem.span.start)
-        said.append(f"  found in line {line}: {_short(problem.span.text)}")
+        said += quoted(problem.span, "here")
     return [*said, "It runs as a plain torch loop over time, and step by step while decoding."]
 
 
@@ -73,7 +79,7 @@ def _lines(converted: Converted, sizes: Mapping[str, int], device: str) -> list[
     said = ["Equations (entry by entry; a prime marks the state after the step)", *(f"  {line}" for line in str(step).split("\n"))]
     said += _around(converted)
     several = f"; {len(found.groups)} groups of states, one after the other" if len(found.groups) > 1 else ""
-    said += ["", *_wrapped(f"Class: {CLASSES[found.kind]}{several}", "")]
+    said += ["", *_wrapped(f"Class: {_class(found)}{several}", "")]
     for group in found.groups:
         said += _group(group, found)
     for note in found.notes:
@@ -84,11 +90,6 @@ def _lines(converted: Converted, sizes: Mapping[str, int], device: str) -> list[
 
 def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False)
-
-
-def _short(text: str, length: int = 80) -> str:
-    joined = " ".join(text.split())
-    return joined if len(joined) <= length else joined[: length - 1] + "…"
 
 
 def _around(converted: Converted) -> list[str]:
@@ -131,13 +132,15 @@ def _pieces(group: Group) -> list[tuple[str, str]]:
         better = "max" if group.tropical.maximum else "min"
         rows.append((f"added to {state}", infix(group.tropical.add)))
         rows.append((f"{better} with", infix(group.tropical.floor) if group.tropical.floor is not None else "nothing"))
+    if group.turn is not None:
+        rows += [("factor, real part", infix(group.turn.re)), ("factor, imaginary part", infix(group.turn.im))]
     if group.decay is not None:
         rows += _decay(group)
     for removal in group.removals:
         rows.append(("taken away", f"{_scaled(removal.scale, removal.left)}, times {_read(group, removal.right, removal.after_decay)}"))
     if group.matrix is not None:
         rows.append((f"matrix on {state}", f"{infix(group.matrix)}, {'from the left' if group.side == 'row' else 'from the right'}"))
-    elif group.decay is None:
+    elif group.decay is None and group.turn is None:
         for term in group.terms:
             sums = "".join(f"sum_{n} " for n, _ in term.sums)
             rows.append((f"{term.target}' takes", f"{sums}{_scaled(term.coefficient, None)} * {access_text(term.state, term.at)}"))
@@ -205,8 +208,7 @@ def _obstacle(group: Group) -> list[str]:
     assert obstacle is not None
     said = []
     if obstacle.span is not None:
-        line, _ = obstacle.span.source.position(obstacle.span.start)
-        said.append(f"    in line {line}: {_short(obstacle.span.text)}")
+        said += [f"   {line}" for line in quoted(obstacle.span, "here")]
     return said + _wrapped(obstacle.lesson, "    ")
 
 
@@ -288,7 +290,7 @@ def _cost(row: Available, found: Classified, time: int | None) -> str:
         from archdsl.kernels.scan_source import checkpoint_every
 
         every = checkpoint_every(step)
-        return f"about {ops:,} operations a step, {length} steps in order; training keeps the state of every {every}th step"
+        return f"about {ops:,} operations a step, {length} steps in order; training keeps one state in {every}"
     if row.form == "attention matrix":
         return f"about {length} x {_readout_width(step)} operations a step; {length} x {length} numbers for each sequence and head"
     if row.form == "convolution":

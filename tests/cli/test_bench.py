@@ -8,7 +8,8 @@ import re
 import pytest
 
 from archdsl.bench import page
-from archdsl.bench.cases import GRID, GRID_SCANS, Case, Shape, scans
+from archdsl.bench.alone import Shape, scans
+from archdsl.bench.cases import GRID, GRID_SCANS, Case
 
 TINY = ("--sizes", "1x2x4x32", "--pairs", "1")
 MINE = "scan mine(rate = 0.5) {\n    in x: [d]\n    state h: [d] = 0\n    h' = rate * h + x\n    yield h'\n}\n"

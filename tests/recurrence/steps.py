@@ -21,7 +21,6 @@ from archdsl.recurrence.step import Step
 
 STANDARD = (Path(__file__).parents[2] / "specs/std/scans.arch").read_text()
 OWN = """
-scan diagonal { in a: [d]; in b: [d]; state h: [d] = 0; h' = a * h + b; yield h' }
 scan before { in a: [d]; in b: [d]; state h: [d] = 0; h' = a * h + b; yield h + h' }
 scan turning { in x: [d]; in a: [d]; in b: [d]; state u: [d] = 0; state v: [d] = 1
   u' = a * u - b * v + x
@@ -51,7 +50,7 @@ USES: dict[str, dict[str, int]] = {
     "channel_gated_delta_rule": {"q": 5, "k": 5, "v": 3, "beta": 0, "g": 5}, "wkv7": {"r": 5, "w": 5, "k": 5, "v": 3, "a": 5, "b": 5},
     "delta_vector": {"k": 5, "v": 5, "b": 0}, "delta_seen": {"k": 5, "v": 3, "b": 0}, "mixing": {"x": 5},
     "softmax_stream": {"s": 0, "v": 5}, "aaren": {"s": 0, "v": 5}, "wkv4": {"k": 5, "v": 5}, "max_plus": {"a": 5, "b": 5},
-    "lowest": {"a": 5, "b": 5}, "indrnn(4)": {"x": 5}, "para_gru(4)": {"x": 5}, "para_lstm(4)": {"x": 5}, "sru": {"x": 5}, "lif": {"x": 5},
+    "lowest": {"a": 5, "b": 5}, "lru(4)": {"x": 5}, "s4d(3)": {"u": 5}, "hgrn": {"c": 5, "f": 5}, "indrnn(4)": {"x": 5}, "para_gru(4)": {"x": 5}, "para_lstm(4)": {"x": 5}, "sru": {"x": 5}, "lif": {"x": 5},
 }  # fmt: skip
 # General nonlinear steps: no parallel form.
 ORDERED: dict[str, dict[str, int]] = {name: {"x": 5} for name in ("elman(4)", "jordan(4, 3)", "lstm(4)", "gru(4)", "slstm(4)")}

@@ -75,7 +75,7 @@ def test_what_is_available(use: str) -> None:
     assert rows["kernel"].ok
     assert all(row.reason for row in rows.values())
     assert rows["attention matrix"].ok == (use in ("linear_attention", "retention", "two_updates"))
-    assert rows["convolution"].ok == (use in ("ema", "mega_ema(3)"))
+    assert rows["convolution"].ok == (use in ("ema", "mega_ema(3)", "lru(4)", "s4d(3)"))
     assert rows["newton"].ok == (use in ("indrnn(4)", "sru", "para_gru(4)", "para_lstm(4)"))
     nonlinear = use in ("indrnn(4)", "sru", "para_gru(4)", "para_lstm(4)", "lif", *ORDERED)
     assert rows["parallel scan or chunks"].ok != nonlinear

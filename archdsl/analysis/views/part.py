@@ -101,6 +101,7 @@ def explain_part(spec: Spec, path: str, sizes: Mapping[str, int] | None) -> str:
             *(f"  out  {v.type}" for v in region.outputs),
         ]
     lines += _weights(instance)
+    lines += _recurrence(region, sizes)
     lines += _costs(spec, part, sizes)
     if region is not None:
         lines += titled("Assumed, and asserted when it runs", [f"{a.left} {related(a.relation, a.right)}" for a in region.assumptions])
@@ -177,6 +178,15 @@ def _costs(spec: Spec, part: Part, sizes: Mapping[str, int] | None) -> list[str]
     if state:
         said.append(f"{size_in_bytes(cost.at(state, chosen))} of state while decoding: {state} bytes")
     return titled("Cost", said)
+
+
+def _recurrence(region: Region | None, sizes: Mapping[str, int] | None) -> list[str]:
+    """What a scan's step is and how it runs."""
+    if region is None or region.kind != "scan":
+        return []
+    from archdsl.recurrence.explain import explain_scan
+
+    return ["", explain_scan(region, sizes)]
 
 
 def _looks(spec: Spec, part: Part) -> list[str]:

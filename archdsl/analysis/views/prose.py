@@ -10,7 +10,7 @@ from archdsl.analysis.usual import at_sizes, chosen_sizes
 from archdsl.analysis.views.figures import part_name, short, size_in_bytes
 from archdsl.analysis.views.part import explain_part, related, titled, wrapped
 from archdsl.analysis.views.table import Row, rows
-from archdsl.graph.ir import Graph, Instance, Region, Value, subregions
+from archdsl.graph.ir import Graph, Instance, Region, Value, instances, subregions
 from archdsl.primitives import TABLE as PRIMITIVES
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def _whole(spec: Spec, sizes: Mapping[str, int] | None) -> str:
     lines += _largest(graph, chosen)
     lines += ["", "Time", *_time(spec)]
     lines += _state_lines(graph.root, chosen)
+    lines += titled("Scans (explain one by its path)", _scans(graph.root))
     lines += titled("Shared weights", _sharing(graph.root))
     lines += titled("Decisions", _decisions(spec))
     lines += titled("Assumed, and asserted when it runs", [f"{a.left} {related(a.relation, a.right)}" for a in spec.assumptions])
@@ -118,6 +119,17 @@ def _state_lines(region: Region, sizes: Mapping[str, int]) -> list[str]:
     if len(groups) > 12:
         said.append(f"  … and {len(groups) - 12} more")
     return said
+
+
+def _scans(root: Region) -> list[str]:
+    """The scans, each distinct one once: where it stands first, its class and why."""
+    from archdsl.recurrence.explain import scan_summary
+
+    found: dict[int, tuple[str, Region]] = {}
+    for path, instance in instances(root):
+        if instance.region is not None and instance.region.kind == "scan":
+            found.setdefault(id(instance.region), (path, instance.region))
+    return [f"{path}: {region.name}, {scan_summary(region)}" for path, region in found.values()]
 
 
 def _sharing(root: Region) -> list[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 
 def scan_kernel(step: str) -> Any:
     """archdsl's kernel for a scan's step; None where archdsl or a C compiler is missing, and the loop over time runs."""
@@ -21,3 +24,9 @@ def with_kernel(plain: Any) -> Any:
     except ImportError:
         return plain
     return make(plain)
+
+
+def from_parts(re: Tensor, im: Tensor) -> Tensor:
+    """A complex tensor; parts in half precision are widened, since torch has no complex numbers of that width."""
+    wide = re.dtype if re.dtype in (torch.float32, torch.float64) else torch.float32
+    return torch.complex(re.to(wide), im.to(wide))

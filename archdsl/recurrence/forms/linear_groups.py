@@ -7,7 +7,7 @@ from torch import Tensor
 
 from archdsl.graph.expressions import ONE, ZERO, Expr, call
 from archdsl.recurrence.algebra import powers
-from archdsl.recurrence.classes import Group, Kind
+from archdsl.recurrence.classes import Group, Kind, Turn
 from archdsl.recurrence.forms import flash
 from archdsl.recurrence.forms.block import block_scan
 from archdsl.recurrence.forms.dense import dense_scan
@@ -47,6 +47,9 @@ def _fades(group: Group, decay: Tensor) -> bool:
 
 def block_diagonal(run: Run, group: Group) -> None:
     loops = run.loops(group.states[0])
+    if group.turn is not None:
+        turning(run, group, group.turn)
+        return
     k = len(group.states)
     rows = []
     for target in group.states:
@@ -65,6 +68,20 @@ def block_diagonal(run: Run, group: Group) -> None:
     found = block_scan(a, b, torch.stack([run.states[s] for s in group.states], -1), run.setting.engine != "in_order")
     for place, state in enumerate(group.states):
         run.store(state, found[..., place])
+
+
+def turning(run: Run, group: Group, turn: Turn) -> None:
+    """Two states that are one complex number, by the forms of diagonal recurrences."""
+    u, v = group.states
+    loops = run.loops(u)
+    parts = torch.broadcast_tensors(run.value(turn.re, loops), run.value(turn.im, loops))
+    factor = run.ended(torch.complex(*parts), 1.0)
+    bias = run.ended(torch.complex(run.whole(group.bias[u], loops), run.whole(group.bias[v], loops)), 0.0)
+    fades = bool((factor.detach().abs() <= 1).all())
+    engine = "convolution" if run.setting.convolve and factor.shape[1] == 1 and fades else run.setting.engine
+    found = linear_scan(factor, bias, torch.complex(run.states[u], run.states[v]), engine)
+    run.store(u, found.real)
+    run.store(v, found.imag)
 
 
 def dense(run: Run, group: Group) -> None:
