@@ -258,8 +258,11 @@ class Builder(ExpressionBuilder):
         return s.Yield(Span(self.source, start, end), children)
 
     def shape(self, children: Children, start: int, end: int) -> s.Shape:
-        kind, first, second = children
+        kind, dims = children
+        return self.led_shape([kind, [], dims], start, end)
+
+    def led_shape(self, children: Children, start: int, end: int) -> s.Shape:
+        kind, groups, dims = children
         if kind and kind.text not in SHAPE_KINDS:
             self.unknown_kind(kind, SHAPE_KINDS, "value")
-        groups, dims = (first, second) if second else ([], first or [])
-        return s.Shape(Span(self.source, start, end), kind.text if kind else "float", dims, groups)
+        return s.Shape(Span(self.source, start, end), kind.text if kind else "float", dims or [], groups)

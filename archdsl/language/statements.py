@@ -119,7 +119,7 @@ class Printer(ExpressionPrinter):
     def shape(self, node: s.Shape) -> Doc:
         kind = "" if node.kind == "float" else node.kind
         dims = join(", ", [self.expression(d, SUM) for d in node.dims])
-        groups = concat(join(", ", [self.expression(g, SUM) for g in node.groups]), ": ") if node.groups else ""
+        groups = concat(join(", ", [self.expression(g, SUM) for g in node.groups]), ": " if node.dims else ":") if node.groups else ""
         return concat(kind, "[", groups, dims, "]")
 
     def state(self, node: s.State) -> Doc:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from archdsl.diagnostics import Diagnostic
-from archdsl.graph.ir import Axis, Kind, TensorType
+from archdsl.graph.ir import Axis, Kind, Node, TensorType, Value
 from archdsl.graph.sizes import Size, decide_equal
 from archdsl.primitives.base import Use
 
@@ -151,10 +151,27 @@ def _refuse_ranks(use: Use, wide: TensorType, narrow: TensorType) -> None:
     )
 
 
-def aligned(text: str, type_: TensorType, rank: int) -> str:
-    """Source of a batched scalar with as many size-1 axes as the other side has, so that its batch axis meets the other's."""
-    if type_.rank == 0 and type_.batched and rank:
-        from archdsl.primitives.text import atom
+def fills(node: Node, index: int) -> bool:
+    """Whether an input is as large as the first output: no entry of it was stretched, so each can be found again."""
+    given, made = node.inputs[index].type, node.outputs[0].type
+    return given.sizes == made.sizes and given.kind == made.kind and given.batched == made.batched and given.kind in ("float", "complex")
 
+
+def heads_before(value: Value) -> int:
+    """How many axes stand before the written ones of an unbatched value: one per head, if it is made from a weight per head."""
+    if value.type.batched or value.node is None:
+        return 0
+    own = value.node.attrs.get("lead", 0) if value.node.op == "param" else 0
+    return max((own, *map(heads_before, value.node.inputs)))
+
+
+def aligned(text: str, value: Value, rank: int) -> str:
+    """Source of an operand with size-1 axes put where its batch or lead axes would else meet the other side's own axes."""
+    from archdsl.primitives.text import atom
+
+    missing = rank - value.type.rank
+    if missing > 0 and (lead := heads_before(value)):
+        return f"{atom(text)}[{':, ' * lead}{'None, ' * missing}...]"
+    if value.type.rank == 0 and value.type.batched and rank:
         return f"{atom(text)}[..., {', '.join(['None'] * rank)}]"
     return text

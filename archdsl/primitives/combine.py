@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from archdsl.graph.ir import Axis, Node, TensorType, Value
 from archdsl.graph.sizes import Poly, Size, decide_equal
-from archdsl.primitives.axes import aligned, broadcast, is_one, lose_lengths, promoted, replaced
+from archdsl.primitives.axes import aligned, broadcast, fills, is_one, lose_lengths, promoted, replaced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.text import MULTIPLY, call, method, operand
 
@@ -82,6 +82,17 @@ class Concat(Joined):
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return args[0] if len(args) == 1 else f"torch.cat(({', '.join(together(node.inputs, args, e))}), {node.attrs['axis']})"
 
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return all(node.inputs[i].type.batched == node.outputs[0].type.batched for i in unknown)
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        axis = node.attrs["axis"]
+        sizes = [value.type.axes[axis].size for value in node.inputs]
+        starts: list[Size] = [0]
+        for size in sizes:
+            starts.append(starts[-1] + size)
+        return [method(outs[0], "narrow", str(axis), e.size(starts[i]), e.size(sizes[i])) for i in unknown]
+
 
 class Stack(Joined):
     """Inputs side by side along a new axis."""
@@ -104,6 +115,12 @@ class Stack(Joined):
         parts = ", ".join(together(node.inputs, args, e)) + ("," if len(args) == 1 else "")
         return f"torch.stack(({parts}), {node.attrs['axis']})"
 
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return all(node.inputs[i].type.batched == node.outputs[0].type.batched for i in unknown)
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        return [method(outs[0], "select", str(node.attrs["axis"]), str(i)) for i in unknown]
+
 
 def new_axis(use: Use, axis: Any, rank: int) -> int:
     """Where a new axis goes, as a negative position in the result."""
@@ -116,6 +133,7 @@ class Split(Primitive):
     """`split(2)` into equal parts, `split([r, n, n])` into parts of these sizes; gives a tuple."""
 
     name = "split"
+    several = True
     params = (
         Param("parts", "any", doc="how many equal parts, or the list of their sizes"),
         Param("axis", "int", -1, "the axis that is cut"),
@@ -167,6 +185,12 @@ class Split(Primitive):
             return method(args[0], "chunk", str(len(sizes)), axis)
         return method(args[0], "split", f"[{', '.join(e.size(size) for size in sizes)}]", axis)
 
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return True
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        return [outs[0] if len(outs) == 1 else f"torch.cat(({', '.join(outs)}), {node.attrs['axis']})"]
+
 
 def _is_size(size: Any) -> bool:
     return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 1)
@@ -187,10 +211,19 @@ class Sum(Primitive):
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         rank = node.outputs[0].type.rank
-        parts = [aligned(a, v.type, rank) for v, a in zip(node.inputs, args)]
+        parts = [aligned(a, v, rank) for v, a in zip(node.inputs, args)]
         parts = [method(p, "long") if v.type.kind == "bool" else p for v, p in zip(node.inputs, parts)]
         lowest = MULTIPLY if self.sign == "*" else MULTIPLY - 1
         return f" {self.sign} ".join([operand(parts[0], lowest), *(operand(p, lowest + 1) for p in parts[1:])])
+
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return len(unknown) == 1 and fills(node, unknown[0])
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        rank, lowest = node.outputs[0].type.rank, MULTIPLY if self.sign == "*" else MULTIPLY - 1
+        known = [aligned(text, node.inputs[i], rank) for i, text in enumerate(args) if i != unknown[0]]
+        back = {"*": " / ", "+": " - "}[self.sign]
+        return [back.join([operand(outs[0], lowest), *(operand(text, lowest + 1) for text in known)])]
 
 
 class Expand(Primitive):
@@ -219,7 +252,8 @@ class Expand(Primitive):
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         value = node.inputs[0]
-        sizes = [e.size(size) for size in node.attrs["shape"]]
+        kept = [False] * (len(node.attrs["shape"]) - value.type.rank) + [not is_one(s) for s in value.type.sizes]
+        sizes = ["-1" if keep else e.size(size) for keep, size in zip(kept, node.attrs["shape"])]
         if not value.type.batched:
             return method(args[0], "expand", *sizes)
         return call(e.support("expand_axes"), args[0], str(value.type.rank), f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})")

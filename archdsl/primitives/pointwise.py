@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM, ScalarFunction
 from archdsl.graph.ir import Kind, Node, TensorType
 from archdsl.primitives import text as level
-from archdsl.primitives.axes import aligned, broadcast, promoted
+from archdsl.primitives.axes import aligned, broadcast, fills, promoted
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.text import atom, method, operand
 
@@ -84,9 +84,33 @@ class Pointwise(Primitive):
                 texts.append(number(scalars[i], e))
                 continue
             value, text = next(tensors)
-            text = aligned(text, value.type, rank)
+            text = aligned(text, value, rank)
             texts.append(method(text, "long") if value.type.kind == "bool" and _counts(row, node) else text)
         return _write(row, texts, set(scalars), node, e)
+
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return node.attrs["function"] in _SOLVED and len(unknown) == 1 and fills(node, unknown[0])
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        row, rank = FUNCTIONS[node.attrs["function"]], node.outputs[0].type.rank
+        scalars: dict[int, Any] = node.attrs["scalars"]
+        places = [i for i in range(row.arity) if i not in scalars]
+        wanted = places[unknown[0]]
+        known = {i: number(scalar, e) for i, scalar in scalars.items()}
+        known |= {places[i]: aligned(text, node.inputs[i], rank) for i, text in enumerate(args) if i != unknown[0]}
+        template, tight = _SOLVED[row.name][wanted]
+        other = [operand(known[i], tight + 1) for i in range(row.arity) if i != wanted]
+        return [template.format(operand(outs[0], tight), *other)]
+
+
+# function -> for each operand, what it is worth: {0} is the result, {1} the other operand; and how tightly that binds
+_SOLVED = {
+    "add": (("{0} - {1}", level.ADD), ("{0} - {1}", level.ADD)),
+    "sub": (("{0} + {1}", level.ADD), ("{1} - {0}", level.MULTIPLY)),
+    "mul": (("{0} / {1}", level.MULTIPLY), ("{0} / {1}", level.MULTIPLY)),
+    "div": (("{0} * {1}", level.MULTIPLY), ("{1} / {0}", level.POWER)),
+    "neg": (("-{0}", level.NEGATE),),
+}
 
 
 def _scalar_kind(value: Any) -> Kind:

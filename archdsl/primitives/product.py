@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from archdsl.graph.ir import Axis, Node, TensorType, Value
 from archdsl.graph.sizes import Size
-from archdsl.primitives.axes import broadcast, is_one, promoted
+from archdsl.primitives.axes import broadcast, heads_before, is_one, promoted
 from archdsl.primitives.base import Primitive, Use, elements, with_axes
 from archdsl.primitives.text import MULTIPLY, POWER, atom, method, operand
 
@@ -95,7 +95,7 @@ class Matmul(Primitive):
             return method(f"{operand(left, MULTIPLY)} * {operand(right, POWER)}", "sum", "-1")
         # torch reads a 1-D operand as a vector only if it has no batch axis; a batched one is made a row or a column first.
         # Against an unbatched matrix its batch axes can serve as rows.
-        row = a.type.rank == 1 and a.type.batched and (b.type.batched or b.type.rank > 2)
+        row = a.type.rank == 1 and a.type.batched and (b.type.batched or b.type.rank > 2 or heads_before(b) > 0)
         column = b.type.rank == 1 and b.type.batched
         if row:
             left = f"{atom(left)}[..., {', '.join(['None'] * (lead + 1))}, :]"
