@@ -26,11 +26,11 @@ def test_loop_and_kernel_and_heads_alone_agree(shape, update, heads, monkeypatch
     arch A(h = {heads}) {{ in k: [h, T, 4]; in v: [h, T, 4]; return mine(h, 4)(k, v) }}"""
     spec = archdsl.parse(text)
     k, v = torch.randn(2, 3, heads, 5, 4, dtype=torch.float64)
-    kernel = spec.build(seed=0, dtype=torch.float64)
+    by_kernel = spec.build(seed=0, dtype=torch.float64)(k, v)
     monkeypatch.setenv("ARCHDSL_KERNELS", "loop")
     loop = spec.build(seed=0, dtype=torch.float64)
     expected = loop(k, v)
-    assert torch.allclose(kernel(k, v), expected, rtol=1e-12)
+    assert torch.allclose(by_kernel, expected, rtol=1e-12)
     one = archdsl.parse(text, h=1).build(seed=0, dtype=torch.float64)
     (weight,), (whole,) = one.parameters(), loop.parameters()
     for head in range(heads):
