@@ -9,10 +9,10 @@ READY := $(VENV)/.ready
 .PHONY: help setup demo test slow docs bench
 
 help:
-	@echo "make demo    check, show, build, run and train models from specs (about three minutes)"
+	@echo "make demo    check, show, build, run, train and search models from specs (about five minutes)"
 	@echo "make test    ruff, mypy and the tests"
 	@echo "make slow    the long proofs as well"
-	@echo "make docs    write docs/cli.md anew"
+	@echo "make docs    write the generated pages of docs/ anew"
 	@echo "make bench   measure elaboration and start-up; writes benchmarks/results/"
 
 setup: $(READY)
@@ -39,6 +39,9 @@ slow: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/write_cli.py
+	$(BIN)/python docs/write_tasks.py
+	$(BIN)/python docs/write_activations.py
+	$(BIN)/python docs/write_catalogue.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/elaborate.py

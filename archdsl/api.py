@@ -46,10 +46,11 @@ class Spec:
 
     @cached_property
     def warnings(self) -> list[Diagnostic]:
-        """What is allowed and probably not meant; about scans too."""
+        """What is allowed and probably not meant; about scans and reversible repeats too."""
+        from archdsl.compiler.inverse import reversible_warnings
         from archdsl.recurrence.advice import scan_warnings
 
-        return [*self.noticed, *scan_warnings(self.graph)]
+        return [*self.noticed, *scan_warnings(self.graph), *reversible_warnings(self.graph)]
 
     @property
     def doc(self) -> str | None:
@@ -69,6 +70,10 @@ class Spec:
     def buffers(self) -> int:
         """Numbers in the state dict that are not trained."""
         return self.costs.parameters(self.graph.root, False) - self.parameters
+
+    def at(self, **overrides: Any) -> Spec:
+        """The same arch with some parameters set otherwise. Its contracts are not checked again."""
+        return _spec(self.namespace, self.loader, self.name, {**self.overrides, **overrides}, None, False)
 
     def flops(self, **sizes: int) -> Any:
         """Forward FLOPs of one sequence (a multiply-add is 2), at the given sizes: `spec.flops(T=1024)`."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What archdsl does, in three minutes: a published model with its real weights, then a model of one's own, trained from scratch.
+# What archdsl does, in five minutes: a published model with its real weights, then a model of one's own, trained from scratch.
 # Needs the command `archdsl` on the path (`make demo` sees to that). Writes only below runs/demo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -29,3 +29,7 @@ say "A model of one's own: attention and a recurrence, written as one step. It l
 run archdsl new "$out/hybrid" --kind hybrid --force
 run archdsl check "$out/hybrid.arch"
 run archdsl train "$out/hybrid.arch" --task mqar --option vocab=64 --option pairs=4 --seq 32 --lr 3e-3 --steps 1000 --threads 1 --max-seconds 60
+
+say "A search over a spec's choices: which mixer at which layer? Random search and fresh seeds are part of it. The winners are specs again."
+run archdsl search hybrid-mqar --budget 8 --steps 200 --driver-option population=4 --jobs 2 --resume --out "$out/search"
+run archdsl check "$out"/search/winners/*.arch

@@ -184,7 +184,7 @@ class Listing:
         if known is None:
             self._kept.append(place)
             known = self._instances[key] = len(self._instances)
-            self.rows.append(f"weights {known} {[self.signatures.weight(w) for w in instance.weights.values()]}")
+            self.rows.append(f"weights {known} {self.signatures.weights(instance)}")
             path = f"{place.path}{instance.name}"
             self.weight_paths += [f"{path}.{name}" if name else path for name in instance.weights]
         return known

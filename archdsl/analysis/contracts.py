@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +15,8 @@ from archdsl.graph.sizes import Poly
 from archdsl.language import syntax as ast
 from archdsl.language.loader import Loader, Namespace
 
-FIGURES = ("params", "buffers", "flops", "state_bytes", "activation_bytes", "causal")
+FIGURES = ("params", "buffers", "flops", "state_bytes", "activation_bytes", "causal", "invertible")
+_PROPERTIES = ("causal", "invertible")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": lambda a, b: a == b,
     "!=": lambda a, b: a != b,
@@ -37,9 +39,40 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
 class _Failed(Exception):
     """A condition that does not hold, with the explanation to show."""
 
-    def __init__(self, node: ast.Node, label: str, note: str = "") -> None:
+    def __init__(
+        self, node: ast.Node, label: str, note: Callable[[], str] = str, value: float | None = None, bound: float | None = None
+    ) -> None:
         super().__init__(label)
-        self.node, self.label, self.note = node, label, note
+        self.node, self.label, self.note, self.value, self.bound = node, label, note, value, bound
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A contract that is missed: why in one line, the figure's value, and by how much relative to the bound (1 where there is none)."""
+
+    reason: str
+    value: float | None
+    gap: float
+
+
+def shortfall(expect: ast.Expect, graph: Graph, costs: cost.Costs, flows: dict[Any, Any] | None = None) -> Shortfall | None:
+    """How a graph misses a contract; None if it meets it. Raises ArchError for a contract that makes no sense.
+
+    costs, flows: what is known of regions that the graph shares with others.
+    """
+    text = expect.condition.span.text
+    try:
+        _holds(expect.condition, _Figures(graph, costs, flows))
+    except _Failed as failed:
+        value, bound = failed.value, failed.bound
+        gap = abs(value - bound) / max(abs(bound), 1.0) if value is not None and bound is not None else 1.0
+        return Shortfall(f"the contract `{text}` does not hold: {failed.label}", value, gap)
+    except ArchError as error:
+        first = error.diagnostics[0]
+        if first.code in ("AD0404", "AD0405", "AD0502", "AD0503"):
+            raise
+        return Shortfall(f"the contract `{text}` does not hold: {first.title}", None, 1.0)
+    return None
 
 
 def check_contracts(
@@ -89,12 +122,12 @@ def _given(expect: ast.Expect) -> dict[str, Any]:
 
 def _broken(expect: ast.Expect, failed: _Failed) -> Diagnostic:
     title = f"the contract `{expect.condition.span.text}` does not hold"
-    return Diagnostic("AD0501", title, failed.node.span, failed.label, note=failed.note)
+    return Diagnostic("AD0501", title, failed.node.span, failed.label, note=failed.note())
 
 
 def check_one(expect: ast.Expect, graph: Graph) -> None:
     """Raises _Failed if the condition does not hold."""
-    _holds(expect.condition, _Figures(graph))
+    _holds(expect.condition, _Figures(graph, cost.Costs()))
 
 
 def _holds(node: ast.Expr, figures: _Figures) -> None:
@@ -102,21 +135,19 @@ def _holds(node: ast.Expr, figures: _Figures) -> None:
         _holds(node.left, figures)
         _holds(node.right, figures)
         return
-    if isinstance(node, ast.Name) and node.id == "causal":
-        figures.causal(node, True)
-        return
-    if isinstance(node, ast.Unary) and node.op == "not" and isinstance(node.operand, ast.Name) and node.operand.id == "causal":
-        figures.causal(node, False)
+    said = node.operand if isinstance(node, ast.Unary) and node.op == "not" else node
+    if isinstance(said, ast.Name) and said.id in _PROPERTIES:
+        (figures.causal if said.id == "causal" else figures.invertible)(node, said is node)
         return
     if isinstance(node, ast.Binary) and node.op in _COMPARE:
         left, right = figures.number(node.left), figures.number(node.right)
         if not _COMPARE[node.op](left, right):
-            raise _Failed(node, f"{_say(left)} {node.op} {_say(right)} is false", figures.terms(node))
+            raise _Failed(node, f"{_say(left)} {node.op} {_say(right)} is false", lambda: figures.terms(node), float(left), float(right))
         return
     raise ArchError(
         Diagnostic(
             "AD0503",
-            "a contract is a comparison, or `causal`",
+            "a contract is a comparison, `causal` or `invertible`",
             node.span,
             "not a condition on a figure",
             hint="For example `expect params == 124_439_808`, `expect state_bytes(T=4096) < 300_000`, `expect causal`.",
@@ -131,9 +162,10 @@ def _say(number: Any) -> str:
 
 
 class _Figures:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, costs: cost.Costs, flows: dict[Any, Any] | None = None) -> None:
         self.graph = graph
-        self.costs = cost.Costs()
+        self.costs = costs
+        self.flows = flows
 
     def number(self, node: ast.Expr) -> Any:
         if isinstance(node, ast.Number):
@@ -148,7 +180,7 @@ class _Figures:
                 raise ArchError(Diagnostic("AD0404", "this power is too large", node.span))
             return _ARITHMETIC[node.op](left, right)
         name, arguments = _figure_call(node)
-        if name is None or name not in FIGURES or name == "causal":
+        if name is None or name not in FIGURES or name in _PROPERTIES:
             known = [*FIGURES, *self.graph.arguments]
             if name in self.graph.arguments and isinstance(self.graph.arguments[name], (int, float)):
                 return self.graph.arguments[name]
@@ -186,7 +218,7 @@ class _Figures:
         elif name == "flops":
             figure = self.costs.flops(self.graph.root)
         elif name == "state_bytes":
-            figure = cost.state_bytes(self.graph.root, dtype)
+            figure = cost.state_bytes(self.graph.root, dtype, self.costs)
         else:
             figure = cost.activation_bytes(self.graph, self.costs, dtype, int(options.pop("batch", 1)))
         missing = cost.symbols(figure) - options.keys()
@@ -203,10 +235,20 @@ class _Figures:
             )
         return cost.at(figure, {k: v for k, v in options.items() if isinstance(v, int)})
 
+    def invertible(self, node: ast.Expr, wanted: bool) -> None:
+        from archdsl.compiler.inverse import Inverses, Obstacle
+
+        found = Inverses().of(self.graph.root)
+        if isinstance(found, Obstacle) is not wanted:
+            return
+        if not isinstance(found, Obstacle):
+            raise _Failed(node, "the inputs follow from the outputs")
+        raise ArchError(found.diagnostic("the inputs do not follow from the outputs").with_labels(Label(node.span, "expected here")))
+
     def causal(self, node: ast.Expr, wanted: bool) -> None:
         from archdsl.compiler.causality import causality
 
-        report = causality(self.graph)
+        report = causality(self.graph, self.flows)
         if report.causal is wanted:
             return
         if not wanted:

@@ -23,11 +23,22 @@ _KIND_BYTES = {"int": 8, "bool": 1}
 
 @dataclass
 class Costs:
-    """Memoised figures of a graph's regions."""
+    """Memoised figures of a graph's regions, or of many graphs that share regions: then `forget` those that do not live on."""
 
     _parameters: dict[tuple[int, bool], int] = field(default_factory=dict)
     _flops: dict[int, Any] = field(default_factory=dict)
     _saved: dict[int, Any] = field(default_factory=dict)
+    _state: dict[tuple[int, str], Any] = field(default_factory=dict)
+
+    def forget(self, region: Region) -> None:
+        """Drops what is known of one region."""
+        this = id(region)
+        self._flops.pop(this, None)
+        self._saved.pop(this, None)
+        for trainable_only in (True, False):
+            self._parameters.pop((this, trainable_only), None)
+        for dtype in BYTES:
+            self._state.pop((this, dtype), None)
 
     # ---- parameters ----
 
@@ -64,6 +75,21 @@ class Costs:
             total = total + times * self.flops(region)
         return total
 
+    def state(self, region: Region, dtype: str) -> Any:
+        """Bytes kept per sequence while decoding."""
+        key = (id(region), dtype)
+        if key not in self._state:
+            total: Any = 0
+            for node in region.nodes:
+                if node.op in PRIMITIVES or node.op == "scan":
+                    own = PRIMITIVES[node.op].slots(node) if node.op in PRIMITIVES else [s for _, s, _ in _scan_slots(node, "")]
+                    total = total + sum((_slot_bytes(slot, dtype) for slot in own), 0)
+                    continue
+                for child, times in executions(node):
+                    total = total + times * self.state(child, dtype)
+            self._state[key] = total
+        return self._state[key]
+
     def saved(self, region: Region) -> Any:
         """Elements kept for the backward pass."""
         if id(region) not in self._saved:
@@ -72,10 +98,27 @@ class Costs:
                 if node.op in PRIMITIVES:
                     total = total + PRIMITIVES[node.op].saved(node)
                     continue
+                if node.attrs.get("reversible"):
+                    total = total + self._kept(node)
+                    continue
                 for child, times in executions(node):
                     total = total + times * self.saved(child)
             self._saved[id(region)] = total
         return self._saved[id(region)]
+
+
+    @staticmethod
+    def _kept(node: Node) -> Any:
+        """A reversible repeat keeps what it was given and what it gives; one without an inverse, what each round was given."""
+        from archdsl.compiler.inverse import Inverses, Obstacle, reversible
+
+        assert node.instance is not None
+        count, rounds = len(node.outputs), node.instance.rounds or []
+        ends = [v for r in rounds for v in r.inputs] if isinstance(reversible(node, Inverses()), Obstacle) else node.inputs[:count]
+        total: Any = 0
+        for value in [*ends, *node.outputs]:
+            total = total + elements(value.type)
+        return total
 
 
 def _count(shape: tuple[int, ...]) -> int:
@@ -156,16 +199,16 @@ def _scan_slots(node: Node, here: str) -> list[tuple[str, Slot, Any]]:
     return [(f"{here}.{s.name}", Slot(s.name, (*lead, *s.before.type.sizes), s.before.type.kind), 1) for s in region.states]
 
 
-def state_bytes(region: Region, dtype: str = "float32") -> Any:
+def state_bytes(region: Region, dtype: str = "float32", costs: Costs | None = None) -> Any:
     """Bytes kept per sequence while decoding (a growing cache holds every position seen: the symbol of the time axis)."""
-    total: Any = 0
-    for _, slot, times in slots(region):
-        n: Any = 1
-        for size in slot.shape:
-            n = n * size
-        width = _KIND_BYTES.get(slot.kind, BYTES[dtype] * (2 if slot.kind == "complex" else 1))
-        total = total + n * times * width
-    return total
+    return (costs or Costs()).state(region, dtype)
+
+
+def _slot_bytes(slot: Slot, dtype: str) -> Any:
+    n: Any = 1
+    for size in slot.shape:
+        n = n * size
+    return n * _KIND_BYTES.get(slot.kind, BYTES[dtype] * (2 if slot.kind == "complex" else 1))
 
 
 def activation_bytes(graph: Graph, costs: Costs, dtype: str = "float32", batch: int = 1) -> Any:

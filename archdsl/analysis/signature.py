@@ -27,6 +27,25 @@ class Signatures:
     def __init__(self, graph: Graph) -> None:
         self._symbols = _canonical_symbols(graph.root)
         self._nodes: dict[int, str] = {}
+        self._instances: dict[int, str] = {}
+
+    def serves(self, graph: Graph) -> bool:
+        """Whether these are a graph's signatures too: its inputs' sizes have the same names."""
+        return _canonical_symbols(graph.root) == self._symbols
+
+    def forget(self, region: Region) -> None:
+        """Drops what is known of one region, where others live on."""
+        for node in region.nodes:
+            self._nodes.pop(id(node), None)
+        for instance in region.instances.values():
+            self._instances.pop(id(instance), None)
+
+    def weights(self, instance: Instance) -> str:
+        """The weights of an instance."""
+        known = self._instances.get(id(instance))
+        if known is None:
+            known = self._instances[id(instance)] = str([self.weight(w) for w in instance.weights.values()])
+        return known
 
     def node(self, node: Node) -> str:
         known = self._nodes.get(id(node))

@@ -23,6 +23,7 @@ COMMANDS = {
     "graph": "graph:graph",
     "generate": "generate:generate",
     "train": "train:train",
+    "search": "search:search",
     "bench": "bench:bench",
     "zoo": "zoo:zoo",
     "new": "new:new",

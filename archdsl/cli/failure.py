@@ -45,7 +45,7 @@ def exit_code(diagnostics: Iterable[Diagnostic]) -> int:
 def _usage(d: Diagnostic) -> bool:
     if d.span is not None and d.span.source.name.startswith("--"):  # text given in an option
         return True
-    return d.code.startswith(("AD08", "AD09")) or (d.code in ("AD0604", "AD0110") and d.span is None)
+    return d.code.startswith(("AD08", "AD09", "AD102", "AD103", "AD104")) or (d.code in ("AD0604", "AD0110") and d.span is None)
 
 
 def report_failure(error: ArchError) -> int:

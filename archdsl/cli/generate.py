@@ -24,13 +24,18 @@ from archdsl.cli.options import load_spec, spec_options
 from archdsl.cli.runs import newest, trained_with
 
 if TYPE_CHECKING:
+    from archdsl.api import Spec
     from archdsl.runtime.tokenizer import Tokenizer
 
 
 @click.command()
 @click.argument("file")
 @click.argument("prompt", required=False)
-@click.option("--weights", required=True, metavar="PATH|NAME", help="A .gguf or .safetensors file, a Hugging Face folder, or a name.")
+@click.option(
+    "--weights",
+    metavar="PATH|NAME",
+    help="A .gguf or .safetensors file, a Hugging Face folder, or a name; not needed where the spec names `pretrained` ones.",
+)
 @click.option("--tokenizer", "tokenizer_path", metavar="PATH", help="Where the tokenizer is, if not with the weights.")
 @click.option("--prompt-file", metavar="PATH", help="Read the prompt from a file; `-` is standard input.")
 @click.option("--chat", is_flag=True, help="Put the prompt into the weights' chat template, as a user's turn.")
@@ -50,7 +55,7 @@ if TYPE_CHECKING:
 def generate(
     file: str,
     prompt: str | None,
-    weights: str,
+    weights: str | None,
     tokenizer_path: str | None,
     prompt_file: str | None,
     chat: bool,
@@ -79,21 +84,34 @@ def generate(
       archdsl generate smollm2 --weights smollm2-135m "The capital of France is" --max-new 20
       archdsl generate smollm2 --weights smollm2-135m --chat "Name three primes." --temperature 0.7 --seed 1
       archdsl generate tiny.arch --weights runs/tiny "To be" --max-new 200
+      archdsl generate smollm2_depth "The capital of France is"
     """
     if system is not None and not chat:
         raise click.UsageError("--system needs --chat.")
     text = _prompt(prompt, prompt_file)
     path = weights_path(weights)
-    assert path is not None
-    if path.is_dir():
+    if path is not None and path.is_dir():
         settings = trained_with(path, settings)
         path = newest(path)
     spec = load_spec(file, settings, arch, root)
-    tokenizer = tokenizer_for(path, tokenizer_path)
+    tokenizer = tokenizer_for(path or _published(spec), tokenizer_path)
     tokens = _encode(tokenizer, text, chat, system)
-    model = make(spec, device=device, dtype=dtype, seed=seed, threads=threads, max_params=max_params, weights=str(path))
+    given = None if path is None else str(path)
+    model = make(spec, device=device, dtype=dtype, seed=seed, threads=threads, max_params=max_params, weights=given)
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": repetition_penalty, "seed": seed}
     _print(model, tokenizer, tokens, stream, max_new=max_new, **options)
+
+
+def _published(spec: Spec) -> Path:
+    """The published weights that a spec's `pretrained` parts name: their tokenizer is the model's."""
+    names = {instance.pretrained for _, instance in spec.instances if instance.pretrained is not None}
+    if len(names) != 1:
+        raise click.UsageError(
+            "give --weights: the spec names no `pretrained` ones." if not names else "give --weights: the spec names several."
+        )
+    found = weights_path(names.pop())
+    assert found is not None
+    return found
 
 
 def _prompt(prompt: str | None, prompt_file: str | None) -> str:

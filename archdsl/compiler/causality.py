@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from archdsl.compiler.flow import FIXED, Flow, Flows, LookAhead, Place
+from archdsl.compiler.structure import carried, live, reads
 from archdsl.diagnostics import Diagnostic, Label, Span
-from archdsl.graph.ir import Axis, Graph, Node, Value
-from archdsl.graph.sizes import Poly
+from archdsl.graph.ir import Axis, Graph, Node, Region, Value
+from archdsl.graph.sizes import Poly, Size
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,13 @@ class Report:
         return [f.diagnostic() for f in self.lookaheads]
 
 
-def causality(graph: Graph) -> Report:
-    """Judges a graph along the axis that its input and all its outputs share (a symbolic size is preferred, a ragged one first)."""
+def causality(graph: Graph, known: dict[Size, Flows] | None = None) -> Report:
+    """Judges a graph along the axis that its input and all its outputs share (a symbolic size is preferred, a ragged one first).
+
+    `known` holds the flows of graphs that share regions with this one.
+    """
     for axis in _candidates(graph):
-        flows = Flows(axis.size)
+        flows = known.setdefault(axis.size, Flows(axis.size)) if known is not None else Flows(axis.size)
         places = tuple(_place(v, axis) for v in graph.root.all_inputs)
         flow = flows.of(graph.root, places)
         if all(p.axes for p in flow.outputs):
@@ -121,25 +125,68 @@ def _place(value: Value, axis: Axis) -> Place:
 
 
 def findings(flow: Flow) -> list[Finding]:
-    """Every look-ahead once, with the path of its first occurrence."""
+    """Every look-ahead that the outputs depend on, once, with the path of its first occurrence. What only side losses need does not count."""
     found: dict[tuple[int, int, int, str], Finding] = {}
-    seen: set[int] = set()
+    seen: set[tuple[int, frozenset[int] | None]] = set()
 
-    def visit(flow: Flow, path: tuple[str, ...]) -> None:
-        if id(flow) in seen:
+    def visit(flow: Flow, path: tuple[str, ...], needed: frozenset[int] | None) -> None:
+        if (id(flow), needed) in seen:
             return
-        seen.add(id(flow))
+        seen.add((id(flow), needed))
+        nodes, wanted = _needed(flow.region, needed)
         for item in flow.lookaheads:
-            span = item.node.origin.span
-            key = (id(span.source), span.start, span.end, item.reason)
-            found.setdefault(key, _finding(item, path))
+            if id(item.node) in nodes:
+                span = item.node.origin.span
+                key = (id(span.source), span.start, span.end, item.reason)
+                found.setdefault(key, _finding(item, path))
         for node in flow.region.nodes:
-            for child in flow.children.get(id(node), []):
+            if id(node) not in nodes:
+                continue
+            children = flow.children.get(id(node), [])
+            used = frozenset(i for i, v in enumerate(node.outputs) if id(v) in wanted)
+            for child, of_child in zip(children, _needed_below(node, children, used)):
                 if child is not None:
-                    visit(child, (*path, node.occurrence))
+                    visit(child, (*path, node.occurrence), of_child)
 
-    visit(flow, ())
+    visit(flow, (), None)
     return list(found.values())
+
+
+def _needed(region: Region, needed: frozenset[int] | None) -> tuple[set[int], set[int]]:
+    """The ids of the nodes and of the values that some outputs of a region (None: all, and states) depend on."""
+    ends = list(region.outputs) if needed is None else [region.outputs[i] for i in needed]
+    ends += [s.after for s in region.states if s.after is not None]
+    nodes = live(region, ends)
+    return {id(n) for n in nodes}, {id(v) for v in ends} | {id(v) for n in nodes for v in reads(n)}
+
+
+def _needed_below(node: Node, children: list[Flow | None], used: frozenset[int]) -> list[frozenset[int] | None]:
+    """Which outputs of each region below a node are needed: what one round of a repeat or loop hands to the next may be needed there only."""
+    if node.op == "call":
+        return [used]
+    if node.op not in ("repeat", "loop"):
+        return [None for _ in children]
+    count = carried(node)
+    offset = 1 if node.attrs.get("index") else 0
+    kept = frozenset(i for i in used if i < count)
+    if node.op == "loop":
+        (child,) = children
+        if child is None or node.attrs.get("until"):
+            return [None]
+        while (more := kept | _handed_on(child.region, kept, count, offset)) != kept:
+            kept = more
+        return [kept]
+    found: list[frozenset[int] | None] = []
+    for child in reversed(children):
+        found.append(kept)
+        kept = _handed_on(child.region, kept, count, 0) if child is not None else kept
+    return found[::-1]
+
+
+def _handed_on(region: Region, needed: frozenset[int], count: int, offset: int) -> frozenset[int]:
+    """Which of a round's carried inputs its needed outputs depend on."""
+    _, wanted = _needed(region, needed)
+    return frozenset(i for i, v in enumerate(region.inputs[offset : offset + count]) if id(v) in wanted)
 
 
 def _finding(item: LookAhead, path: tuple[str, ...]) -> Finding:

@@ -7,6 +7,7 @@ import re
 import textwrap
 
 from archdsl.compiler import guard, library
+from archdsl.compiler.inversion import Inversions
 from archdsl.compiler.module import OWN, ModuleWriter
 from archdsl.compiler.names import Scope, camel, identifier
 from archdsl.compiler.plan import Plan
@@ -27,6 +28,7 @@ class FileWriter:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.plan = Plan(graph)
+        self.inversions = Inversions(graph, self.plan)
         self.support: set[str] = set()
         self.definitions: dict[str, str] = {}  # name -> source of generated functions and classes
         self.globals = set(library.index()) | {"create"}

@@ -59,6 +59,11 @@ class Flows:
         self.size = size if isinstance(size, Poly) else None
         self._known: dict[tuple[int, tuple[Place, ...]], Flow] = {}
 
+    def forget(self, region: Region) -> None:
+        """Drops what is known of one region, for an analysis of many graphs that share the others."""
+        for key in [k for k in self._known if k[0] == id(region)]:
+            del self._known[key]
+
     def of(self, region: Region, inputs: tuple[Place, ...]) -> Flow:
         """The flow of a region for given places of region.all_inputs (for a scan: then of its states)."""
         key = (id(region), inputs)
@@ -95,7 +100,8 @@ class Flows:
         inputs = [flow.place(v) for v in node.inputs]
         moving = any(p.moving for p in inputs)
         if not moving:
-            return [self._born(v, not node.inputs) for v in node.outputs]
+            fresh = all(a.size != self.size for v in node.inputs for a in v.type.axes)  # tile, expand: the axis begins here
+            return [self._born(v, fresh) for v in node.outputs]
         primitive = TABLE[node.op]
         reasons = {
             reason
@@ -105,13 +111,30 @@ class Flows:
             if (reason := primitive.time(node, i, axis)) is not None
         }
         places = [Place(True, self._axes(flow, v)) for v in node.outputs]
-        if not reasons and any(p.axes for p in inputs):
+        reasons |= self._back(node, inputs, places)
+        if not reasons and any(p.axes for p in inputs) and node.op != "history":
             if any(not p.axes for p in places):
                 reasons = {"its result does not follow the time axis any more"}
             elif any(len(p.axes) > 1 for p in places):
                 reasons = {"it sets every position against every other"}
         flow.lookaheads.extend(LookAhead(node, reason) for reason in sorted(reasons))
         return places
+
+    def _back(self, node: Node, inputs: list[Place], places: list[Place]) -> set[str]:
+        """What is wrong with a use of all positions so far: only causal attention may bring them back to single positions."""
+        reasons: set[str] = set()
+        held = False
+        for i, (value, place) in enumerate(zip(node.inputs, inputs)):
+            for axis in [j - value.type.rank for j, a in enumerate(value.type.axes) if a.past and place.moving]:
+                held = True
+                reasons |= {reason for reason in [TABLE[node.op].time(node, i, axis)] if reason is not None}
+        if not held or (node.op == "attend" and inputs[0].axes):
+            return reasons
+        if any(p.axes for p in inputs):
+            reasons.add("sets single positions beside all positions so far")
+        elif not all(any(a.past for a in v.type.axes) for v in node.outputs):
+            reasons.add("mixes all positions so far")
+        return reasons
 
     def _born(self, value: Value, source: bool) -> Place:
         """A value made from no decoded input follows the axis only if it was made with the axis's size."""
@@ -132,6 +155,8 @@ class Flows:
             return self._scan(flow, node)
         if node.op == "train":
             return self._train(flow, node)
+        if node.op != "call":
+            self._refuse_past(flow, node)
         given = [self._given(flow, f) for f in feeds(node)]
         children = [self.of(f.region, places) for f, places in zip(feeds(node), given)]
         flow.children[id(node)] = list(children)
@@ -178,7 +203,13 @@ class Flows:
         flow.children[id(node)] = [None, child]
         return child.outputs
 
+    def _refuse_past(self, flow: Flow, node: Node) -> None:
+        """Scans and routers take single positions."""
+        if any(a.past for v in node.inputs if flow.place(v).moving for a in v.type.axes):
+            flow.lookaheads.append(LookAhead(node, "takes all positions so far as if they were single ones"))
+
     def _scan(self, flow: Flow, node: Node) -> list[Place]:
+        self._refuse_past(flow, node)
         (feed,) = feeds(node)
         region = feed.region
         inside: list[Place] = []

@@ -41,6 +41,7 @@ class Method:
         self.size_names: dict[str, str] = {}
         self.handed_sizes: dict[str, str] = {}
         self.frozen_sizes: set[str] = set()
+        self.given: list[Value] = self.region.all_inputs  # the values whose shapes are known from the start
 
     # ---- parameters ----
 
@@ -188,7 +189,7 @@ class Method:
         return source(size, {symbol: self._symbol(symbol) for symbol in size.symbols()})
 
     def _exact(self, size: Poly) -> str | None:
-        for value in self.region.all_inputs:
+        for value in self.given:
             for i, axis in enumerate(value.type.axes):
                 if axis.size == size and id(value) in self.source:
                     return f"{self.source[id(value)]}.shape[{i - value.type.rank}]"
@@ -203,7 +204,7 @@ class Method:
         """Lines that read the sizes used off the inputs' shapes. Call when the body is written."""
         wanted = {s: n for s, n in self.size_names.items() if s not in self.handed_sizes}
         lines = []
-        for symbol, value, axis in readings(self.region):
+        for symbol, value, axis in readings(self.given):
             if symbol not in wanted or id(value) not in self.source:
                 continue
             size = value.type.axes[axis].size

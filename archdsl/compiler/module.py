@@ -32,7 +32,7 @@ class ModuleWriter:
 
     def text(self) -> str:
         """Source of the class, with OWN for its name."""
-        parts = [f"class {OWN}(nn.Module):\n", f'    """{self._doc()}"""\n', *self._init_table()]
+        parts = [f"class {OWN}(nn.Module):\n", f'    """{self._doc()}"""\n', *self._init_table(), *self._draws()]
         if self.kernel is not None:
             parts += step_lines(self.kernel)
         for method in ["".join(self._constructor()), *self._methods()]:
@@ -61,8 +61,13 @@ class ModuleWriter:
             return ["\n", text.statement("init = ", f'{{"{entries[0][0]}": {entries[0][1]}}}', 1)]
         return ["\n", "    init = {\n", *(f'        "{name}": {value},\n' for name, value in entries), "    }\n"]
 
+    def _draws(self) -> list[str]:
+        names = self.file.inversions.draws(self.region)
+        return [f"\n    draws = ({', '.join(f'{chr(34)}{n}{chr(34)}' for n in names)},)\n"] if names else []
+
     def _constructor(self) -> list[str]:
-        if not (self.region.instances or self.region.aux or self.region.taps or self.kernel):
+        loops = {identifier(n.instance.name): n.attrs["count"] for n in self.region.nodes if n.op == "loop" and n.attrs["named"] and n.instance}
+        if not (self.region.instances or self.region.aux or self.region.taps or self.kernel or loops):
             return []
         lines = ["    def __init__(self) -> None:\n", "        super().__init__()\n"]
         for instance in self.region.instances.values():
@@ -70,6 +75,9 @@ class ModuleWriter:
         if self.kernel is not None:
             self.file.support.add("scan_kernel")
             lines.append("        self.kernel = scan_kernel(self.step_text)\n")
+        if loops:
+            table = ", ".join(f'"{name}": {count}' for name, count in loops.items())
+            lines.append(f"        self.loop_counts = {{{table}}}\n")
         if self.region.aux:
             lines.append("        self.aux: dict[str, Tensor] = {}\n")
         if self.region.taps:
@@ -107,16 +115,17 @@ class ModuleWriter:
         return text.tidy(f"Weights({', '.join(parts)})")
 
     def _methods(self) -> list[str]:
+        from archdsl.compiler.inversion import write_inverses
         from archdsl.compiler.root import root_methods
         from archdsl.compiler.scans import scan_methods
 
         if self.region.kind == "scan":
             return scan_methods(self)
         if self.region is self.plan.graph.root:
-            return root_methods(self)
+            return root_methods(self) + write_inverses(self)
         methods = [self.whole("forward")]
         methods += [self._step(flow) for flow in self.plan.variants.get(id(self.region), [])]
-        return methods
+        return methods + write_inverses(self)
 
     def whole(self, name: str) -> str:
         """The whole-sequence form."""

@@ -16,7 +16,8 @@ RESERVED = (
 MODULE_ATTRIBUTES = frozenset(
     word
     for line in (
-        "training forward step prefill prepare cell init aux taps tapping add_module apply bfloat16 buffers call_super_init children",
+        "training forward step prefill prepare cell inverse draws init aux taps tapping loop_counts add_module apply bfloat16",
+        "buffers call_super_init children",
         "compile cpu cuda double dump_patches eval extra_repr float get_buffer get_extra_state get_parameter get_submodule half ipu",
         "load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters register_buffer",
         "register_module register_parameter requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty train type",

@@ -110,7 +110,7 @@ def moving(flow: Flow, node: Node) -> bool:
 
 def kept(flow: Flow, node: Node) -> bool:
     """Whether a node's result is computed once and kept while decoding: it is the same for all steps, but differs between sequences."""
-    return not moving(flow, node) and bool(node.inputs) and all(v.type.batched for v in node.outputs)
+    return not moving(flow, node) and bool(node.inputs) and any(v.type.batched for v in node.outputs)
 
 
 class Plan:
@@ -207,6 +207,10 @@ class Plan:
             if flow is not None and moving(flow, node):
                 needs.stateful = not row_wise(region)
             elif axis.ragged:
+                needs.lengths.add(axis.ragged.partition(";")[0])
+        if node.op == "loop" and flow is None and node.attrs["until"] and node.attrs["until"]["cost"] and node.inputs[0].type.rank > 1:
+            axis = node.inputs[0].type.axes[-2]
+            if axis.ragged:
                 needs.lengths.add(axis.ragged.partition(";")[0])
         if node.op == "route" and node.attrs["router"]["kind"] == "expert_choice" and node.inputs[0].type.rank > 1:
             axis = node.inputs[0].type.axes[-2]
@@ -310,14 +314,19 @@ def scan_time(node: Node) -> Axis:
 
 def shown(region: Region) -> set[str]:
     """Symbols that can be read off the shapes of a region's inputs."""
-    return {symbol for symbol, _, _ in readings(region)}
+    return shown_by(region.all_inputs)
 
 
-def readings(region: Region) -> Iterator[tuple[str, Value, int]]:
-    """(symbol, value, axis): an input's axis from which a symbol follows, plain ones first. The axis is counted from the end."""
+def shown_by(values: list[Value]) -> set[str]:
+    """Symbols that can be read off the shapes of values."""
+    return {symbol for symbol, _, _ in readings(values)}
+
+
+def readings(values: list[Value]) -> Iterator[tuple[str, Value, int]]:
+    """(symbol, value, axis): a value's axis from which a symbol follows, plain ones first. The axis is counted from the end."""
     found: set[str] = set()
     for plain in (True, False):
-        for value in region.all_inputs:
+        for value in values:
             for i, axis in enumerate(value.type.axes):
                 size = axis.size
                 symbols = size.symbols() if isinstance(size, Poly) else set()

@@ -9,9 +9,10 @@ from archdsl.compiler.body import write_assumptions, write_body, write_node
 from archdsl.compiler.flow import Flow
 from archdsl.compiler.method import Method
 from archdsl.compiler.module import returned
-from archdsl.compiler.plan import Needs, kept, moving, probe
+from archdsl.compiler.plan import Needs, kept, moving, probe, readings
 from archdsl.compiler.structure import CALLS, live, reads
 from archdsl.graph.ir import Node, Value
+from archdsl.graph.sizes import Poly, symbol
 
 if TYPE_CHECKING:
     from archdsl.compiler.module import ModuleWriter
@@ -56,7 +57,8 @@ class _Decoding:
         self.edge = [v for v in [*self.fixed, *(v for n in self.kept for v in n.outputs)] if id(v) in used]
         self.own = self._own_lengths()
         self.others = sorted(self._lengths_of(self.moving, flow) - {self.own})
-        self.prepared = bool(self.edge or self.others)
+        self.sizes = self._fixed_sizes()
+        self.prepared = bool(self.edge or self.others or self.sizes)
 
     def _own_lengths(self) -> str | None:
         """The ragged name of the decoded axis."""
@@ -66,6 +68,16 @@ class _Decoding:
                 if ragged is not None:
                     return ragged.partition(";")[0]
         return None
+
+    def _fixed_sizes(self) -> list[str]:
+        """The sizes that steps use and only fixed inputs show (the length of a source): handed from `prepare` to every step."""
+        wanted = {s for a in self.region.assumptions for size in (a.left, a.right) if isinstance(size, Poly) for s in size.symbols()}
+        for node in [n for n in self.nodes if n in self.moving or n not in self.kept]:
+            if node.op not in CALLS:
+                wanted |= probe(node, self.flow if node in self.moving else None).sizes
+            for region, inner in self.owner.plan.runs(node, self.flow):
+                wanted |= self.owner.plan.of(region, inner if self.owner.plan.form(region, inner) else None).sizes
+        return sorted(wanted & {name for name, value, _ in readings(self.region.all_inputs) if value in self.fixed})
 
     def _names(self) -> tuple[Method, list[str], list[str]]:
         """A method whose inputs are claimed, and the names of decoded and fixed inputs."""
@@ -124,6 +136,7 @@ class _Decoding:
         for node in nodes:
             write_node(method, node)
         parts = [method.name(v) for v in self.edge] + [self.owner.plan.keyword(r) for r in self.others]
+        parts += [method.size(symbol(s)) for s in self.sizes]
         method.line(f"return {text.tuple_of(parts)}")
         return self.owner.finish(method, "prepare", declared, "tuple", "What all steps share: results that depend on no decoded input.")
 
@@ -161,6 +174,9 @@ class _Decoding:
 
     def _unpack(self, method: Method) -> None:
         targets = [method.fresh(v) for v in self.edge] + [self.owner.plan.keyword(r) for r in self.others]
+        for name in self.sizes:
+            method.handed_sizes[name] = method.size_names[name] = method.scope.claim(name)
+            targets.append(method.size_names[name])
         if targets:
             method.line(f'{text.targets(targets)} = state["fixed"]')
 

@@ -30,6 +30,8 @@ def write_skip(method: Method, node: Node) -> None:
     method.line("if self.training:")
     method.indent += 1
     use.pack(f"best_positions({scores}, {plain(node.attrs['capacity'])}{f', {lengths}' if lengths else ''})", "best_positions")
+    if node.attrs["predict"]:
+        use.predict(lengths)
     method.indent -= 1
     method.line("else:")
     method.indent += 1
@@ -50,19 +52,27 @@ class _Use:
         self.borrowed = borrowed_by(method, node)
         ((_, self.flow),) = method.owner.plan.runs(node, method.flow)
         self.order, self.count = method.temporary("order"), method.temporary("count")
+        self.gated = "" if node.attrs["gated"] else ", gated=False"
 
     def everywhere(self, count: str | None) -> None:
         """The body works on each position alone: run it on all, keep what was chosen."""
         self._need("mix_skipped")
         args = [self.x, *(self.method.name(v) for v in self.node.inputs[2:])]
         through = call_text(self.method, self.path, self.region, None, args, self.borrowed, "")
-        self.method.assign(self.name, text.tidy(f"mix_skipped({self.x}, {through}, {self.scores}, {self.scores} > 0)"))
+        self.method.assign(self.name, text.tidy(f"mix_skipped({self.x}, {through}, {self.scores}, {self.scores} > 0{self.gated})"))
 
     def pack(self, choice: str, support: str) -> None:
         """The chosen positions to the front, through the body, and back."""
         self._need(support, "at_positions", "put_back")
         self.method.assign(f"{self.order}, {self.count}", choice)
         self._through(self._call(None, "", "clock"))
+
+    def predict(self, lengths: str | None) -> None:
+        """The side loss that makes the scores say which positions are among the best."""
+        self._need("choice_loss")
+        loss = self.method.fresh(self.node.outputs[1])
+        given = f"{self.scores}, {self.order}, {self.count}{f', {lengths}' if lengths else ''}"
+        self.method.assign(loss, f"{plain(self.node.attrs['predict'])} * choice_loss({given})")
 
     def step(self) -> None:
         """Decoding: the body keeps its own count of the positions it has seen."""
@@ -78,7 +88,7 @@ class _Use:
     def _through(self, call: str) -> None:
         through = self.method.temporary("through")
         self.method.assign(through, call)
-        self.method.assign(self.name, f"put_back({self.x}, {through}, {self.scores}, {self.order}, {self.count})")
+        self.method.assign(self.name, f"put_back({self.x}, {through}, {self.scores}, {self.order}, {self.count}{self.gated})")
 
     def _call(self, flow: Flow | None, slot: str, clock: str) -> str:
         args = [f"at_positions({self.x}, {self.order}, -2)"]

@@ -6,9 +6,10 @@ from archdsl.compiler import text
 from archdsl.compiler.flow import Flow
 from archdsl.compiler.members import plain
 from archdsl.compiler.method import Method
+from archdsl.compiler.names import identifier
 from archdsl.compiler.plan import moving, row_wise
 from archdsl.compiler.structure import carried, feeds, handed, rounds_of
-from archdsl.graph.ir import Instance, Node, Region, Value
+from archdsl.graph.ir import Axis, Instance, Node, Region, Value
 
 
 def write(method: Method, node: Node) -> None:
@@ -125,8 +126,13 @@ def _repeat(method: Method, node: Node) -> None:
             method.assign(target, text.tidy(call_text(method, f"{path}[{indices[i]}]", region, flow, args, borrowed, slot)))
         return
     region, flow = runs[0]
+    path = chosen_rounds(method, node)
+    if id(node) in method.owner.file.inversions.repeats and flow is None:
+        call = call_text(method, "", region, None, args, borrowed, "")
+        method.owner.file.support.add("reversed_rounds")
+        method.assign(target, text.tidy(f"reversed_rounds({path}, {len(names)}, {call[1:]}"))
+        return
     item = method.temporary(singular(instance.name))
-    path = _chosen(path, indices, len(instance.rounds or []))
     if forms == {None}:
         method.line(f"for {item} in {path}:")
         method.indent += 1
@@ -144,8 +150,9 @@ def _repeat(method: Method, node: Node) -> None:
     method.indent -= 1
 
 
-def _chosen(path: str, indices: list[int], count: int) -> str:
-    """The rounds to run: all, a slice, or a list of them."""
+def chosen_rounds(method: Method, node: Node) -> str:
+    """Source of the rounds a repeat runs: all, a slice, or a list of them."""
+    path, indices, count = _path(method, node), rounds_of(node), len(_instance(node).rounds or [])
     if indices == list(range(count)):
         return path
     if indices == list(range(indices[0], indices[-1] + 1)):
@@ -178,14 +185,15 @@ def _loop(method: Method, node: Node) -> None:
         slots = method.temporary("slots")
         method.assign(slots, method.slot(node.occurrence))
         slot = f"{slots}.setdefault({number}, {{}})"
-    method.line(f"for {number} in range({f'{start}, ' if start else ''}{start + rounds}):")
+    end = f"{f'{start} + ' if start else ''}{loop_rounds(node)}" if attrs.get("named") else str(start + rounds)
+    method.line(f"for {number} in range({f'{start}, ' if start else ''}{end}):")
     method.indent += 1
     args = [*names, *captured]
     if attrs.get("index"):
         args.insert(0, f"torch.tensor({number}, device={names[0]}.device)")
     call = text.tidy(call_text(method, path, region, flow, args, borrowed_by(method, node), slot))
     if halting is not None:
-        halting.round(call, f"{number} == {start + rounds - 1}")
+        halting.round(call, f"{number} == {end} - 1" if attrs.get("named") else f"{number} == {start + rounds - 1}")
     elif attrs.get("step") is not None:
         _damped(method, names, call, attrs["step"])
     else:
@@ -193,6 +201,11 @@ def _loop(method: Method, node: Node) -> None:
     method.indent -= 1
     if halting is not None:
         halting.end(node.outputs)
+
+
+def loop_rounds(node: Node) -> str:
+    """Source of how often a named loop runs: a table of its class, so that a built module can run it more or less often."""
+    return f'self.loop_counts["{identifier(_instance(node).name)}"]'
 
 
 def _damped(method: Method, names: list[str], call: str, step: float) -> None:
@@ -210,13 +223,19 @@ class _Halting:
     """Adaptive computation time (Graves, 2016): each position stops on its own; the result is the mean of its states by halting share."""
 
     def __init__(self, method: Method, node: Node, names: list[str]):
-        self.method, self.names, self.threshold = method, names, node.attrs["until"]["threshold"]
+        self.method, self.names, self.node = method, names, node
+        self.threshold, self.cost = node.attrs["until"]["threshold"], node.attrs["until"]["cost"]
+        self.cost = 0.0 if method.flow is not None else self.cost  # a side loss of training
         method.owner.file.support.add("halting_share")
         self.left = method.temporary("left")
         self.means = [method.temporary(f"{n}_mean") for n in names]
         method.assign(self.left, f"torch.ones_like({names[0]}[..., :1])")
         for mean, name in zip(self.means, names):
             method.assign(mean, f"torch.zeros_like({name})")
+        if self.cost:
+            method.owner.file.support |= {"pondered", "pondering"}
+            self.ponder = method.temporary("ponder")
+            method.assign(self.ponder, f"torch.zeros_like({self.left})")
 
     def round(self, call: str, last: str) -> None:
         method, left = self.method, self.left
@@ -227,11 +246,24 @@ class _Halting:
         for name, new, mean in zip(self.names, news, self.means):
             method.assign(mean, f"{mean} + {share} * {new}")
             method.assign(name, f"torch.where({left} > 0, {new}, {name})")
+        if self.cost:
+            method.assign(self.ponder, f"pondered({self.ponder}, {left}, {share})")
         method.assign(left, f"{left} - {share}")
 
     def end(self, outputs: list[Value]) -> None:
         for value, mean in zip(outputs, self.means):
             self.method.source[id(value)] = mean
+        if self.cost:
+            axis = halting_axis(self.node)
+            lengths = self.method.lengths(axis) if axis is not None else None
+            name = self.method.fresh(outputs[-1])
+            self.method.assign(name, f"{plain(self.cost)} * pondering({self.ponder}{f', {lengths}' if lengths else ''})")
+
+
+def halting_axis(node: Node) -> Axis | None:
+    """The axis of the positions that halt on their own, if it may be ragged."""
+    axes = node.inputs[0].type.axes
+    return axes[-2] if len(axes) > 1 else None
 
 
 # ---- routers --------------------------------------------------------------------------------------------------------------------

@@ -100,13 +100,14 @@ def _carried_kept(region: Region) -> Iterator[str]:
             continue
         count = carried(node)
         extra = 1 if node.attrs.get("until") else 0
-        if len(node.outputs) != count:
+        ponders = bool(extra and node.attrs["until"].get("cost"))
+        if len(node.outputs) != count + ponders:
             yield f"{_at(node)}: carries {count} values but gives {len(node.outputs)}"
         for feed in feeds(node):
             if len(feed.region.outputs) != count + extra:
                 yield f"{_at(node)}: {feed.region.name} gives {len(feed.region.outputs)} values, {count + extra} are carried"
         if node.op == "loop":
-            yield from (f"{_at(node)}: {problem}" for problem in _types_differ(list(node.inputs[:count]), node.outputs))
+            yield from (f"{_at(node)}: {problem}" for problem in _types_differ(list(node.inputs[:count]), node.outputs[:count]))
 
 
 def _captures_from_outside(region: Region) -> Iterator[str]:

@@ -94,6 +94,8 @@ def _function(body: Body, callee: FunctionRecipe, flat: Positional, named: Given
         body.fail("AD0202", f"`{callee.name}` has no named parameters", next(iter(named.values()))[1].span)
     args = [v for v, _ in flat]
     if any(isinstance(a, Value) for a in args):
+        if callee.name == "clamp" and len(args) == 3:
+            return pointwise(body, "min", [pointwise(body, "max", args[:2], node.span), args[2]], node.span)
         name = callee.name if callee.name in SCALAR_FUNCTIONS else None
         if name is None:
             body.fail("AD0210", f"`{callee.name}` works on static numbers only", node.span, "given a value")
@@ -258,7 +260,7 @@ def _configure_declared(body: Body, callee: DeclaredRecipe, given: Positional, n
                 labels=[Label(decl.name_span, "declared here")],
                 hint=suggestion(name, known, f"It takes {', '.join(known)}." if known else "It takes none."),
             )
-    return DeclaredRecipe(callee.name, node.span, decl, callee.namespace, args, options, callee.cell)
+    return body.made_by(node, DeclaredRecipe(callee.name, node.span, decl, callee.namespace, args, options, callee.cell))
 
 
 def _scan_options(decl: Any) -> list[str]:
@@ -472,7 +474,8 @@ def _node(
             name = bound.name if bound is not None else body.claim(base or recipe.name, label, span)
             instance_ = body.place(Instance(name, recipe.primitive.name, body.region, dict(use.weights)), bound)
     occurrence = instance_.name if instance_ else label or recipe.name
-    return outputs(body.add(recipe.primitive.name, values, use.attrs, types, span, instance_, borrowed, occurrence))
+    made = body.add(recipe.primitive.name, values, use.attrs, types, span, instance_, borrowed, occurrence)
+    return tuple(made) if recipe.primitive.several else outputs(made)
 
 
 def _do_not_fit(body: Body, bound: Bound, span: Span) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Span
 from archdsl.elaboration.kinds import Bound, Poison, Scope
@@ -25,21 +25,66 @@ class Session:
     loader: Loader
     collector: Collector = field(default_factory=Collector)
     facts: Facts = field(default_factory=Facts)
-    regions: dict[Hashable, Region | None] = field(default_factory=dict)  # None: failed, already reported
+    regions: dict[Hashable, Region] = field(default_factory=dict)  # may be handed on to the next elaboration of the same file
+    failed: set[Hashable] = field(default_factory=set)  # keys of regions whose problems are reported
     building: list[str] = field(default_factory=list)
     lowered: dict[Hashable, Any] = field(default_factory=dict)  # acts by declaration and arguments
     nodes: int = 0
     keep: list[Any] = field(default_factory=list)  # objects whose id() is part of a key must stay alive
+    guide: Guide | None = None
+
+    def following(self) -> Session:
+        """A session for another elaboration of the same file, with the regions that this one has."""
+        return Session(self.loader, regions=self.regions, lowered=self.lowered)
 
 
 Decisions = dict[str, Any]  # {"": {decision name: option index}, child name: Decisions}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Demand:
+    """A region asked for. key: what it depends on besides decisions. place: the body that its decisions' paths start from."""
+
+    body: Body
+    place: Body
+    key: Hashable
+    region: Callable[[], Region]
+    scope: Callable[[], Scope]
+    fill: Callable[[Body], None]
+    name: str
+    call: Label
+    recipe: Any = None
+
+    @property
+    def path(self) -> str:
+        return f"{self.place.path}{self.name}"
+
+
+class Guide(Protocol):
+    """Watches or steers an elaboration: it takes the decisions and has the regions elaborated (archdsl/search)."""
+
+    def decide(self, body: Body, path: str, kind: str, options: Sequence[str], default: int, node: Any) -> int:
+        """Which option to take."""
+
+    def region(self, demand: Demand) -> Region:
+        """The region for a demand."""
+
+    def made(self, body: Body, node: Any, recipe: Any) -> None:
+        """A recipe has come out of an expression."""
 
 
 class Body:
     """The region being built and where it stands."""
 
     def __init__(
-        self, session: Session, region: Region, scope: Scope, parent: Body | None, via: tuple[Label, ...], decisions: Decisions | None
+        self,
+        session: Session,
+        region: Region,
+        scope: Scope,
+        parent: Body | None,
+        via: tuple[Label, ...],
+        decisions: Decisions | None,
+        path: str = "",
     ) -> None:
         self.session = session
         self.region = region
@@ -47,6 +92,7 @@ class Body:
         self.parent = parent
         self.via = via
         self.decisions = decisions or {}
+        self.path = path  # before the names of decisions made here: "layers.0/residual/"
         self.made: dict[int, Bound] = {}  # handed recipes applied here
         self.reserved: set[str] = set()
         self.naming: tuple[Any, str] | None = None  # the expression being bound, and the name it is bound to
@@ -55,6 +101,7 @@ class Body:
         self._names: dict[str, int] = {}
         self._claimed: set[str] = set()
         self.sizes: dict[str, Span] = {}  # names that stand for sizes here
+        self.rest: list[Any] | None = None  # the sizes that `..` stood for in an input's shape
 
     # ---- problems ----
 
@@ -158,18 +205,28 @@ class Body:
 
     # ---- decisions ----
 
-    def decide(self, base: str, kind: str, options: Sequence[Any], default: int, span: Span) -> int:
-        """Records a decision and answers which option to take."""
+    def decide(self, base: str, kind: str, options: Sequence[str], default: int, node: Any) -> int:
+        """Records a decision and answers which option to take. node: where it stands in the file."""
+        span = node.span
         taken = {d.name for d in self.region.decisions}
         name, count = base, 1
         while name in taken:
             count += 1
             name = f"{base}_{count}"
-        chosen = self.decisions.get("", {}).get(name, default)
+        if self.session.guide is not None:
+            chosen = self.session.guide.decide(self, self.path + name, kind, options, default, node)
+        else:
+            chosen = self.decisions.get("", {}).get(name, default)
         if not isinstance(chosen, int) or not 0 <= chosen < len(options):
             self.fail("AD0208", f"the decision `{name}` has no option {chosen}", span, f"there are {len(options)}")
-        self.region.decisions.append(Decision(name, kind, tuple(options), chosen, span))
+        self.region.decisions.append(Decision(name, kind, tuple(options), chosen, span, len(self.region.instances)))
         return chosen
+
+    def made_by(self, node: Any, recipe: Any) -> Any:
+        """The recipe; a guide hears which expression it came out of."""
+        if self.session.guide is not None:
+            self.session.guide.made(self, node, recipe)
+        return recipe
 
     def below(self, name: str) -> Decisions:
         """The decisions given for a child."""
@@ -193,42 +250,59 @@ def build_region(
     fill: Callable[[Body], None],
     name: str,
     call: Label,
+    place: Body | None = None,
+    recipe: Any = None,
 ) -> Region:
-    """The region for a key, elaborated on first demand. `fill` adds inputs, nodes and outputs."""
-    session = body.session
-    decisions = body.below(name)
-    full = (key, _frozen(decisions))
-    if full in session.regions:
-        known = session.regions[full]
-        if known is None:
-            raise Poison
+    """The region for a key, elaborated on first demand. `fill` adds inputs, nodes and outputs. `place` is the body whose part it becomes, if
+    another: the one that bound the module."""
+    demand = Demand(body, place or body, key, region, scope, fill, name, call, recipe)
+    guide = body.session.guide
+    return guide.region(demand) if guide is not None else region_for(demand, demand.place.below(name))
+
+
+def region_for(demand: Demand, decisions: Decisions) -> Region:
+    """A demanded region under these decisions: known, or elaborated now."""
+    session = demand.body.session
+    full = (demand.key, _frozen(decisions), session.facts.stated)
+    known = session.regions.get(full)
+    if known is not None:
         return known
+    if full in session.failed:
+        raise Poison
+    errors = len(session.collector.errors)
+    try:
+        made = elaborate_region(demand, decisions)
+    except (ArchError, Poison):
+        session.failed.add(full)
+        raise
+    if len(session.collector.errors) > errors:
+        session.failed.add(full)
+        raise Poison
+    session.regions[full] = made
+    return made
+
+
+def elaborate_region(demand: Demand, decisions: Decisions) -> Region:
+    """A demanded region, elaborated anew; its problems may be in the session's collector."""
+    body, session = demand.body, demand.body.session
     if len(session.building) >= MAX_DEPTH:
         repeated = [n for n in dict.fromkeys(reversed(session.building)) if session.building.count(n) > 8]
         what = f"`{repeated[0]}`" if repeated else "this"
         body.fail(
             "AD0401",
             f"{what} expands without end",
-            call.span,
+            demand.call.span,
             f"already {MAX_DEPTH} levels deep here",
             note="A recursive block must come to a case that does not call itself again.",
             hint="Check that the argument shrinks at each call and that the `if` stops it.",
         )
-    made = region()
-    child = Body(session, made, scope(), body, (call, *body.via), decisions)
+    made = demand.region()
+    child = Body(session, made, demand.scope(), body, (demand.call, *body.via), decisions, f"{demand.path}/")
     session.building.append(made.name)
-    errors = len(session.collector.errors)
     try:
-        fill(child)
-    except (ArchError, Poison):
-        session.regions[full] = None
-        raise
+        demand.fill(child)
     finally:
         session.building.pop()
-    if len(session.collector.errors) > errors:
-        session.regions[full] = None
-        raise Poison
-    session.regions[full] = made
     return made
 
 

@@ -8,7 +8,7 @@ from a view carry attrs["through"], the base instance that owns what they use.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from archdsl.diagnostics import Label, Span, suggestion
@@ -77,14 +77,15 @@ def _region(body: Body, base: Bound, types: list[TensorType] | None, span: Span)
 
     recipe = base.recipe
     decl = recipe.decl
+    lengths = {a.ragged for v in base.owner.region.inputs for a in v.type.axes if a.ragged} if types is None else set()
 
     def fill_in(child: Body) -> None:
         bind_parameters(child, recipe.name, decl.parameters, recipe.args, set(), span)
         child.region.params = {n: v for n, v in child.scope.local.items() if isinstance(v, (int, float, str, bool))}
-        given = types if types is not None else [_input_type(child, s) for s in _inputs(decl)]
+        given = types if types is not None else _measured([_input_type(child, s) for s in _inputs(decl)], lengths)
         fill_block(child, decl, given, [], span)
 
-    key = ("base", recipe.key(), type_key(types) if types is not None else None)
+    key = ("base", recipe.key(), type_key(types) if types is not None else frozenset(lengths))
     region = build_region(
         base.owner,
         key,
@@ -93,9 +94,19 @@ def _region(body: Body, base: Bound, types: list[TensorType] | None, span: Span)
         fill_in,
         base.name,
         Label(span, f"in `{recipe.name}`, used here"),
+        recipe=recipe,
     )
     base.owner.place(Instance(base.name, "block", base.owner.region, region=region, pretrained=recipe.options.get("pretrained")), base)
     return region
+
+
+def _measured(types: list[TensorType], lengths: set[str]) -> list[TensorType]:
+    """The base's own input types, their lengths those of the arch around it: it hands on what it was given itself."""
+    own = {a.ragged for t in types for a in t.axes if a.ragged}
+    if len(own) != 1 or len(lengths) > 1:
+        return types
+    name = next(iter(lengths), None)
+    return [replace(t, axes=tuple(replace(a, ragged=name) if a.ragged else a for a in t.axes)) for t in types]
 
 
 def _layers_node(body: Body, region: Region, label: str, span: Span) -> Node:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Source, Span, suggestion
+from archdsl.diagnostics import ArchError, Diagnostic, Label, Source, Span, suggestion
 from archdsl.elaboration.body import Body, Decisions, Session
 from archdsl.elaboration.evaluate import evaluate
 from archdsl.elaboration.kinds import DeclaredRecipe, Poison, Scope
@@ -16,7 +16,7 @@ from archdsl.elaboration.statements import fill
 from archdsl.elaboration.structure import bind_parameters
 from archdsl.graph.ir import Axis, Graph, Region, TensorType, Value
 from archdsl.graph.polynomial import SizeTooLarge
-from archdsl.graph.sizes import Facts, Poly, symbol
+from archdsl.graph.sizes import Poly, symbol
 from archdsl.language import parse_expression
 from archdsl.language import syntax as ast
 from archdsl.language.loader import Loader, Namespace
@@ -72,10 +72,12 @@ def elaborate(
     overrides: Mapping[str, Any] | None = None,
     decisions: Mapping[str, int] | None = None,
     inputs: list[TensorType] | None = None,
+    session: Session | None = None,
 ) -> Elaborated:
-    """Elaborates an arch. `overrides` are argument expressions as text or values; `decisions` maps decision paths to option indices."""
+    """Elaborates an arch. `overrides` are argument expressions as text or values; `decisions` maps decision paths to option indices.
+    `session` is for a caller with many elaborations of one file, or a guide."""
     decl = pick_arch(namespace, arch)
-    session = Session(loader, Collector(), Facts())
+    session = session or Session(loader)
     region = Region(decl.name, "arch", decl.span, doc=decl.doc or namespace.file.doc)
     body = Body(session, region, Scope(namespace), None, (), decision_tree(decisions or {}))
     limit = sys.getrecursionlimit()
@@ -135,9 +137,12 @@ def _input_type(body: Body, statement: ast.Input) -> TensorType:
 
 
 def _shape_type(body: Body, shape: ast.Shape, name: str, lengths: bool) -> TensorType:
-    """The type an arch's input has: unknown names become symbolic sizes, the same name the same axis size."""
+    """The type an arch's input has: unknown names become symbolic sizes, the same name the same axis size.
+
+    Lengths run along the first axis whose size the data brings ([T, d], [channels, T]); along the first where all are known.
+    """
     axes = []
-    for position, dim in enumerate(shape.dims):
+    for dim in shape.dims:
         if isinstance(dim, ast.Ellipsis_):
             body.fail("AD0309", f"the input `{name}` of an arch needs a definite shape", dim.span, "`..` is for blocks")
         known = body.scope.find(dim.id) if isinstance(dim, ast.Name) else evaluate(body, dim)
@@ -147,9 +152,12 @@ def _shape_type(body: Body, shape: ast.Shape, name: str, lengths: bool) -> Tenso
             body.fail("AD0210", "a shape holds sizes", dim.span, f"`{dim.span.text}` is not one")
         if isinstance(known, int) and known < 1:
             body.fail("AD0407", f"a size must be at least 1, not {known}", dim.span)
-        axes.append(Axis(known, ragged=name if lengths and position == 0 else None))
-    if lengths and not axes:
-        body.fail("AD0309", f"`{name}` has no axis for its lengths to run along", shape.span)
+        axes.append(Axis(known))
+    if lengths:
+        if not axes:
+            body.fail("AD0309", f"`{name}` has no axis for its lengths to run along", shape.span)
+        at = next((i for i, axis in enumerate(axes) if isinstance(axis.size, Poly)), 0)
+        axes[at] = replace(axes[at], ragged=name)
     return TensorType(tuple(axes), shape.kind)  # type: ignore[arg-type]
 
 
@@ -171,8 +179,9 @@ def _overrides(body: Body, decl: ast.BlockDecl, overrides: Mapping[str, Any]) ->
         if isinstance(value, ast.Argument):
             value = evaluate(body, value.value)
         elif isinstance(value, str):
-            source = Source(f"--set {name}", value)
-            value = evaluate(body, parse_expression(source))
+            parsed = parse_expression(Source(f"--set {name}", value))
+            word = isinstance(parsed, ast.Name) and isinstance(known[name].default, ast.String)
+            value = value if word else evaluate(body, parsed)  # a text needs no quotes of its own: --set shortcut=A
         given[name] = value
     return given
 
@@ -183,8 +192,9 @@ def _own_acts(body: Body, namespace: Namespace) -> None:
 
     for decl in namespace.file.declarations:
         if isinstance(decl, ast.ActDecl) and all(p.default is not None for p in decl.parameters):
+            apart = Body(body.session, Region("", "block", decl.span), body.scope, body, (), None)  # what it decides belongs to nothing
             try:
-                lower(body, DeclaredRecipe(decl.name, decl.name_span, decl, namespace), decl.name_span)
+                lower(apart, DeclaredRecipe(decl.name, decl.name_span, decl, namespace), decl.name_span)
             except ArchError as error:
                 body.report(error)
 
@@ -244,14 +254,17 @@ def decision_tree(decisions: Mapping[str, int]) -> Decisions:
 
 def decisions(region: Region, prefix: str = "") -> list[tuple[str, Any]]:
     """The decision table: every decision with its path (`layers.3/Mixer/choice`), in order of expansion."""
-    found: list[tuple[str, Any]] = [(prefix + d.name, d) for d in region.decisions]
-    for name, instance in region.instances.items():
+    found: list[tuple[str, Any]] = []
+    own = list(reversed(region.decisions))
+    for position, (name, instance) in enumerate(region.instances.items()):
+        while own and own[-1].after <= position:
+            found.append((prefix + own[-1].name, own.pop()))
         if instance.rounds is not None:
             for i, child in enumerate(instance.rounds):
                 found += decisions(child, f"{prefix}{name}.{i}/")
         elif instance.region is not None:
             found += decisions(instance.region, f"{prefix}{name}/")
-    return found
+    return found + [(prefix + d.name, d) for d in reversed(own)]
 
 
 __all__ = ["Elaborated", "Label", "Span", "Value", "decision_tree", "decisions", "elaborate", "pick_arch"]

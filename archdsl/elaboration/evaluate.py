@@ -92,7 +92,7 @@ def _name(body: Body, node: ast.Name) -> Any:
         )
     found = lookup(body, node.id, scope)
     if found is not None:
-        return found
+        return body.made_by(node, found)
     if node.id in body.reserved:
         body.fail(
             "AD0211", f"`{node.id}` is used before it is bound", node.span, "bound further down", hint="Move its line above this one."
@@ -145,13 +145,15 @@ def _constant(body: Body, decl: ast.Constant, namespace: Any) -> Any:
         body.fail("AD0402", f"the constant `{decl.name}` is defined through itself", decl.name_span, "a circle", hint="Give it a value.")
     if known is None and decl.name not in namespace.constants:
         namespace.constants[decl.name] = _EVALUATING
-        outer = body.scope
+        outer, decided = body.scope, len(body.region.decisions)
         body.scope = Scope(namespace)
         try:
             known = evaluate(body, decl.value)
         finally:
             body.scope = outer
             namespace.constants.pop(decl.name, None)
+        if len(body.region.decisions) > decided:
+            return known  # a choice decides at each use
         namespace.constants[decl.name] = known
     return known
 
@@ -201,6 +203,8 @@ def _binary(body: Body, node: ast.Binary) -> Any:
             return right
         body.fail("AD0210", f"`{node.op}` needs true or false on both sides", node.right.span, describe(right))
     right = evaluate(body, node.right)
+    if node.op in ("==", "!=") and any(a is None and (isinstance(b, Value) or is_module(b)) for a, b in ((left, right), (right, left))):
+        return node.op == "!="  # known here: a value or a module is never `none`
     if isinstance(left, Value) or isinstance(right, Value):
         for side, where in ((left, node.left), (right, node.right)):
             if is_module(side):
@@ -261,14 +265,23 @@ def _if(body: Body, node: ast.If) -> Any:
         body.fail(
             "AD0210", "the condition of an `if` must be true or false", node.condition.span, describe(condition), hint="Compare: `n == 0`."
         )
-    return evaluate(body, node.then if condition else node.otherwise)
+    taken = node.then if condition else node.otherwise
+    if body.naming is not None and body.naming[0] is node:
+        body.naming = (taken, body.naming[1])  # `A = if fixed then buffer(…) else param(…)` names either
+    return evaluate(body, taken)
 
 
 # ---- lists, shapes, ranges ------------------------------------------------------------------------------------------------------
 
 
 def _list(body: Body, node: ast.ListExpr) -> list[Any]:
-    return [evaluate(body, item) for item in node.items]
+    items: list[Any] = []  # a shape may hold `..`: what it stood for in the shape of an input of this body
+    for item in node.items:
+        if isinstance(item, ast.Ellipsis_) and body.rest is not None:
+            items += body.rest
+        else:
+            items.append(evaluate(body, item))
+    return items
 
 
 def _tuple(body: Body, node: ast.TupleExpr) -> tuple[Any, ...]:
@@ -276,7 +289,7 @@ def _tuple(body: Body, node: ast.TupleExpr) -> tuple[Any, ...]:
 
 
 def _ellipsis(body: Body, node: ast.Ellipsis_) -> Any:
-    body.fail("AD0213", "`..` has a meaning only in a shape or an index", node.span)
+    body.fail("AD0213", "`..` has a meaning only in a shape or an index", node.span, hint="In a shape it is what it was in the shape of an input of the same body.")
 
 
 def _range(body: Body, node: ast.Range) -> StaticRange:
@@ -330,6 +343,8 @@ def _tilde(body: Body, node: ast.Tilde) -> ShapeInit:
 
 def initialiser(body: Body, node: ast.Expr) -> Init:
     """A distribution: `zeros`, `normal(0.02)`, `inv_softplus(loguniform(1e-3, 0.1))`, or a number (constant)."""
+    if isinstance(node, ast.If) and isinstance(condition := evaluate(body, node.condition), bool):
+        return initialiser(body, node.then if condition else node.otherwise)
     if isinstance(node, ast.Name) and not body.scope.has(node.id):
         return _initialiser(body, node.id, [], node)
     if isinstance(node, ast.Call) and isinstance(node.function, ast.Name) and node.function.id in INITIALISERS:
@@ -436,14 +451,14 @@ def _labelled(body: Body, node: ast.Labelled) -> LabelledRecipe:
 
 
 def _choice(body: Body, node: ast.Choice) -> Any:
-    chosen = body.decide("choice", "choice", [o.span.text for o in node.options], 0, node.span)
+    chosen = body.decide("choice", "choice", [o.span.text for o in node.options], 0, node)
     return evaluate(body, node.options[chosen])
 
 
 def _closure(body: Body, node: Any) -> ClosureRecipe:
     names = {ast.Repeat: "repeat", ast.Loop: "loop", ast.Train: "train", ast.Lambda: "block"}
     name = node.kind if isinstance(node, ast.Route) else names[type(node)]
-    return ClosureRecipe(name, node.span, node, body.scope.snapshot())
+    return body.made_by(node, ClosureRecipe(name, node.span, node, body.scope.snapshot()))
 
 
 # ---- calls, indices, attributes -------------------------------------------------------------------------------------------------
@@ -529,7 +544,7 @@ def _attribute(body: Body, node: ast.Attribute) -> Any:
     thing = evaluate(body, node.value)
     if isinstance(thing, Alias):
         if node.name in thing.namespace.names:
-            return declared(body, node.name, *thing.namespace.names[node.name])
+            return body.made_by(node, declared(body, node.name, *thing.namespace.names[node.name]))
         body.fail(
             "AD0201",
             f"`{thing.name}` has nothing called `{node.name}`",
@@ -538,7 +553,8 @@ def _attribute(body: Body, node: ast.Attribute) -> Any:
             hint=suggestion(node.name, thing.namespace.names),
         )
     if isinstance(thing, DeclaredRecipe) and isinstance(thing.decl, ast.ScanDecl) and node.name == "cell":
-        return DeclaredRecipe(thing.name, node.span, thing.decl, thing.namespace, dict(thing.args), dict(thing.options), cell=True)
+        cell = DeclaredRecipe(thing.name, node.span, thing.decl, thing.namespace, dict(thing.args), dict(thing.options), cell=True)
+        return body.made_by(node, cell)
     found = depth.attribute(body, thing, node)
     if found is not None:
         return found

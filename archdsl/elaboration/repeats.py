@@ -13,8 +13,8 @@ from archdsl.elaboration.evaluate import evaluate, initialiser, is_module
 from archdsl.elaboration.kinds import Bound, ClosureRecipe, PrimitiveRecipe, Scope, StaticRange, free_names, freeze, type_key
 from archdsl.elaboration.statements import fill
 from archdsl.elaboration.statics import describe
-from archdsl.elaboration.structure import call_node, call_types
-from archdsl.graph.ir import Instance, Region, TensorType, Value
+from archdsl.elaboration.structure import call_types
+from archdsl.graph.ir import Init, Instance, Region, TensorType, Value
 from archdsl.graph.sizes import decide_equal
 from archdsl.language import syntax as ast
 from archdsl.primitives import TABLE as PRIMITIVES
@@ -67,6 +67,7 @@ def _round_region(
         lambda child: fill(child, syntax, types, name, span),
         path,
         Label(span, f"in `{name}`, used here"),
+        recipe=recipe,
     )
 
 
@@ -88,7 +89,7 @@ def repeat(
     for i, index in enumerate(indices):
         local = {node.variable: index} if uses_index and node.variable else {}
         decided = body.below(f"{name}.{i}")
-        if last is not None and not local and not decided and last[0] == type_key([v.type for v in carried]):
+        if last is not None and not local and not decided and body.session.guide is None and last[0] == type_key([v.type for v in carried]):
             region = last[1]  # the common case, a thousand equal layers, costs nothing more
         else:
             region = _round_region(body, recipe, node.body, "repeat", name, local, carried, f"{name}.{i}", span)
@@ -148,6 +149,7 @@ def loop(body: Body, recipe: ClosureRecipe, node: ast.Loop, inputs: list[Value],
     syntax, until = node.body, node.until
     types = [v.type for v in inputs]
     uses_index = node.variable is not None
+    options = _until(body, recipe, until)
 
     def fill_in(child: Body) -> None:
         if uses_index and node.variable:
@@ -157,7 +159,7 @@ def loop(body: Body, recipe: ClosureRecipe, node: ast.Loop, inputs: list[Value],
         if uses_index and node.variable:
             child.region.inputs.insert(0, index)
         if until is not None:
-            child.region.outputs.append(_halting(child, until))
+            child.region.outputs.append(_halting(child, until, options))
 
     region = build_region(
         body,
@@ -167,6 +169,8 @@ def loop(body: Body, recipe: ClosureRecipe, node: ast.Loop, inputs: list[Value],
         fill_in,
         name,
         Label(span, f"in `{name}`, used here"),
+        bound.owner if bound is not None else body,
+        recipe,
     )
     extra = 1 if until is not None else 0
     _fixed_point(body, node, region, types, extra)
@@ -176,15 +180,20 @@ def loop(body: Body, recipe: ClosureRecipe, node: ast.Loop, inputs: list[Value],
         "start": indices[0] if indices else 0,
         "index": uses_index,
         "step": _step_size(body, recipe, node),
-        "until": _until(body, recipe, until),
+        "until": options,
+        "named": label is not None or bound is not None,  # a named loop's count may be changed in the built module
     }
     if bound is not None and bound.instance is not None:
         instance = body.borrow(bound.instance)
     else:
         instance = body.place(Instance(name, "loop", body.region, region=region), bound)
     captured = [body.resolve(outer) for outer, _ in region.captures]
-    out = body.add("loop", [*inputs, *captured], attrs, types, span, instance, [body.borrow(b) for b in region.borrowed])
-    return apply.outputs(out)
+    ponders = options is not None and options["cost"] > 0
+    given = [*types, *([TensorType((), "float", batched=False)] if ponders else [])]
+    out = body.add("loop", [*inputs, *captured], attrs, given, span, instance, [body.borrow(b) for b in region.borrowed])
+    if ponders:
+        body.region.aux[f"{name}_ponder"] = out[-1]
+    return apply.outputs(out[: len(types)])
 
 
 def _fixed_point(body: Body, node: ast.Loop, region: Region, types: list[TensorType], extra: int) -> None:
@@ -216,7 +225,7 @@ def _step_size(body: Body, recipe: ClosureRecipe, node: ast.Loop) -> float | Non
 def _until(body: Body, recipe: ClosureRecipe, until: ast.Expr | None) -> dict[str, float] | None:
     if until is None:
         return None
-    options = {"threshold": 0.99, "epsilon": 0.01}
+    options = {"threshold": 0.99, "bias": 0.0, "cost": 0.0}
     arguments = until.arguments if isinstance(until, ast.Call) else []
     name = until.function if isinstance(until, ast.Call) else until
     if not isinstance(name, ast.Name) or name.id != "halt":
@@ -224,15 +233,18 @@ def _until(body: Body, recipe: ClosureRecipe, until: ast.Expr | None) -> dict[st
     for argument in arguments:
         value = _in_scope(body, recipe, argument.value)
         if argument.name not in options or isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
-            body.fail("AD0202", "`halt` takes threshold= and epsilon=", argument.span)
+            body.fail("AD0202", "`halt` takes threshold=, bias= and cost=", argument.span)
         options[argument.name] = float(value)
     return options
 
 
-def _halting(child: Body, until: ast.Expr) -> Value:
+def _halting(child: Body, until: ast.Expr, options: dict[str, float] | None) -> Value:
     """The halting unit: one logit per position of the first carried value, weights under `halt` (Graves, arXiv:1603.08983)."""
     state = child.region.outputs[0]
-    recipe = PrimitiveRecipe("linear", until.span, PRIMITIVES["linear"], {"out": 1})
+    args: dict[str, Any] = {"out": 1}
+    if options and options["bias"]:
+        args["bias"] = Init("constant", (options["bias"],))
+    recipe = PrimitiveRecipe("linear", until.span, PRIMITIVES["linear"], args)
     value: Value = apply.primitive(child, recipe, [state], until.span, "halt")
     return value
 
@@ -351,14 +363,21 @@ def _router(body: Body, recipe: ClosureRecipe, node: ast.Expr) -> tuple[str, lis
 def _skip(body: Body, recipe: ClosureRecipe, node: ast.Route, x: Value, span: Span, label: str | None, bound: Bound | None) -> Any:
     capacity: Any = None
     router: Any = None
+    options: dict[str, Any] = {"gated": True, "predict": 0.0}
     for argument in node.arguments:
         value = _in_scope(body, recipe, argument.value)
         if argument.name == "capacity":
             capacity = value
+        elif argument.name in options:
+            options[argument.name] = value
         elif argument.name in (None, "router") and router is None:
             router = value
         else:
-            body.fail("AD0202", "`skip` takes a router and capacity=", argument.span)
+            body.fail("AD0202", "`skip` takes a router, capacity=, gated= and predict=", argument.span)
+    if not isinstance(options["gated"], bool):
+        body.fail("AD0210", "`gated` of skip must be true or false", node.span, describe(options["gated"]))
+    if isinstance(options["predict"], bool) or not isinstance(options["predict"], (int, float, Fraction)) or options["predict"] < 0:
+        body.fail("AD0210", "`predict` of skip is the weight of a side loss", node.span, describe(options["predict"]))
     if isinstance(capacity, bool) or not isinstance(capacity, (int, float, Fraction)) or not 0 < capacity <= 1:
         body.fail(
             "AD0204",
@@ -387,7 +406,15 @@ def _skip(body: Body, recipe: ClosureRecipe, node: ast.Route, x: Value, span: Sp
     region = _round_region(body, recipe, node.body, "expert", name, {}, [x], name, span)
     _keeps(body, node, region, x)
     instance = body.place(Instance(name, "skip", body.region, region=region), bound)
-    return call_node(body, "skip", instance, region, [x, body.resolve(scores)], {"capacity": float(capacity)}, span)
+    attrs = {"capacity": float(capacity), "gated": options["gated"], "predict": float(options["predict"])}
+    inputs = [x, body.resolve(scores), *(body.resolve(outer) for outer, _ in region.captures)]
+    types = call_types(region, inputs)
+    if attrs["predict"]:
+        types.append(TensorType((), "float", batched=False))
+    out = body.add("skip", inputs, attrs, types, span, instance, [body.borrow(b) for b in region.borrowed])
+    if attrs["predict"]:
+        body.region.aux[f"{name}_choice"] = out[-1]
+    return apply.outputs(out[:1])
 
 
 def train(

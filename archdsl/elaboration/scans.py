@@ -125,8 +125,10 @@ def _region(
         lambda: Region(recipe.name, "scan", decl.span, doc=decl.doc),
         lambda: Scope(recipe.namespace),
         fill_in,
-        name if owner is body else "",
+        name,
         Label(span, f"in `{recipe.name}`, used here"),
+        owner,
+        recipe,
     )
     if shared:
         assert bound is not None and bound.instance is not None

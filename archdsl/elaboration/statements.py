@@ -165,6 +165,8 @@ def match_shape(body: Body, shape: ast.Shape, given: TensorType, name: str) -> N
         if given.rank < len(dims) - 1:
             _rank_mismatch(body, shape, given, name)
         axes = list(given.axes[:split]) + list(given.axes[given.rank - after :] if after else [])
+        if body.rest is None:
+            body.rest = [a.size for a in given.axes[split : given.rank - after]]
         dims = dims[:split] + dims[split + 1 :]
         written = written[:split] + written[split + 1 :]
     else:

@@ -216,11 +216,12 @@ def _extreme(pick: Callable[..., Any], symbolic: Callable[[Any, Any], Any]) -> C
     return apply
 
 
-def _sum(xs: Any) -> Any:
-    total: Any = 0
+def _total(xs: Any) -> Any:
+    """The sum of a list of numbers and sizes; `sum` is the primitive, whose list names axes."""
+    result: Any = 0
     for x in xs:
-        total = total + x
-    return total
+        result = result + x
+    return result
 
 
 def _length(xs: Any) -> int:
@@ -237,12 +238,13 @@ FUNCTIONS: dict[str, tuple[int, int, Callable[..., Any]]] = {
     "abs": (1, 1, lambda x: abs(x)),
     "min": (1, 64, _extreme(min, sizes.size_min)),
     "max": (1, 64, _extreme(max, sizes.size_max)),
+    "clamp": (3, 3, lambda x, low, high: min(max(x, low), high)),
     "sqrt": (1, 1, lambda x: math.isqrt(x) if isinstance(x, int) and x >= 0 and math.isqrt(x) ** 2 == x else _real(math.sqrt)(x)),
     "exp": (1, 1, _real(math.exp)),
     "log": (1, 1, _real(math.log)),
     "log2": (1, 1, _log2),
     "len": (1, 1, _length),
-    "sum": (1, 1, _sum),
+    "total": (1, 1, _total),
     "reverse": (1, 1, lambda xs: list(reversed(list(xs)))),
 }
 
@@ -256,7 +258,7 @@ def call(name: str, args: list[Any]) -> Any:
             code="AD0203",
         )
     for arg in args:
-        if name not in ("len", "sum", "min", "max", "reverse") and (isinstance(arg, bool) or not isinstance(arg, NUMBER)):
+        if name not in ("len", "total", "min", "max", "reverse") and (isinstance(arg, bool) or not isinstance(arg, NUMBER)):
             raise StaticError(f"`{name}` needs a number, not {describe(arg)}", code="AD0210")
     try:
         return _checked(function(*args))

@@ -27,6 +27,7 @@ from archdsl.elaboration.kinds import (
 from archdsl.elaboration.statements import bind, fill, match_shape
 from archdsl.elaboration.statics import describe
 from archdsl.graph.ir import Axis, Instance, Region, TensorType, Value, fresh_identity
+from archdsl.graph.sizes import Poly
 from archdsl.language import syntax as ast
 from archdsl.primitives import TABLE as PRIMITIVES
 
@@ -45,15 +46,14 @@ def call_region(
     span: Span,
     label: str | None,
     bound: Bound | None,
+    recipe: Any,
 ) -> Any:
     """Elaborates (or finds) a region for these inputs and adds the call of an instance of it."""
     inputs = [body.resolve(v) for v in inputs]
     shared = bound is not None and bound.instance is not None
     name = bound.name if bound is not None else body.claim(base, label, span)
     place = bound.owner if bound is not None else body
-    region = build_region(
-        body, key, lambda: new_region(name), scope, fill_in, name if place is body else "", Label(span, f"in `{base}`, used here")
-    )
+    region = build_region(body, key, lambda: new_region(name), scope, fill_in, name, Label(span, f"in `{base}`, used here"), place, recipe)
     instance: Instance
     if shared:
         assert bound is not None and bound.instance is not None
@@ -90,7 +90,7 @@ def call_types(region: Region, inputs: list[Value]) -> list[TensorType]:
         for a in value.type.axes:
             if a.identity not in known:
                 known[a.identity] = fresh_identity()
-            axes.append(Axis(a.size, known[a.identity], ragged.get(a.identity, a.ragged)))
+            axes.append(Axis(a.size, known[a.identity], ragged.get(a.identity, a.ragged), a.past))
         types.append(TensorType(tuple(axes), value.type.kind, value.type.batched))
     return types
 
@@ -108,7 +108,19 @@ def same_region(a: Region | None, b: Region) -> bool:
             return False
         if x.rounds is not None and y.rounds is not None and not all(same_region(p, q) for p, q in zip(x.rounds, y.rounds)):
             return False
-    return all(m.op == n.op and len(m.inputs) == len(n.inputs) for m, n in zip(a.nodes, b.nodes))
+    return all(m.op == n.op and len(m.inputs) == len(n.inputs) and _alike(m.attrs, n.attrs) for m, n in zip(a.nodes, b.nodes))
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two attributes would be written the same way: numbers and texts must agree, sizes that data brings need not."""
+    if isinstance(a, Poly) or isinstance(b, Poly):
+        return True
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_alike(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(_alike(x, y) for x, y in zip(a, b))
+    plain = (bool, int, float, str, Fraction, type(None))
+    return not (isinstance(a, plain) and isinstance(b, plain)) or a == b
 
 
 # ---- blocks ---------------------------------------------------------------------------------------------------------------------
@@ -139,6 +151,7 @@ def block(body: Body, recipe: DeclaredRecipe, inputs: list[Value], span: Span, l
         span,
         label,
         bound,
+        recipe,
     )
 
 
@@ -217,7 +230,7 @@ def _from_domain(child: Body, parameter: ast.Parameter) -> Any:
                 parameter.default.span,
                 f"not one of {', '.join(texts[:8])}{' …' if len(texts) > 8 else ''}",
             )
-    return options[child.decide(parameter.name, "domain", texts, default, parameter.span)]
+    return options[child.decide(parameter.name, "domain", texts, default, parameter)]
 
 
 # ---- pipes, anonymous blocks ----------------------------------------------------------------------------------------------------
@@ -245,6 +258,7 @@ def pipe_region(body: Body, recipe: PipeRecipe, inputs: list[Value], span: Span,
         span,
         label,
         bound,
+        recipe,
     )
 
 
@@ -278,6 +292,7 @@ def anonymous(
         span,
         label,
         bound,
+        recipe,
     )
 
 
@@ -291,7 +306,7 @@ def lower(body: Body, recipe: DeclaredRecipe, span: Span) -> Any:
     assert isinstance(recipe.decl, ast.ActDecl)
     parameters = recipe.decl.parameters
     scope = Scope(recipe.namespace)
-    child = Body(body.session, body.region, scope, body, body.via, None)
+    child = Body(body.session, body.region, scope, body, body.via, body.decisions, body.path)
     bind_parameters(child, recipe.name, parameters, recipe.args, set(), span)
     arguments = {p.name: scope.local[p.name] for p in parameters}
     for name, value in arguments.items():

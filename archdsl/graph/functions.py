@@ -163,6 +163,8 @@ _ROWS = (
     ScalarFunction("sin", 1, "torch.sin({0})", _ieee(math.sin), (lambda f, x: f.cos(x),)),
     ScalarFunction("cos", 1, "torch.cos({0})", _ieee(math.cos), (lambda f, x: -f.sin(x),)),
     ScalarFunction("tan", 1, "torch.tan({0})", _ieee(math.tan), (lambda f, x: 1 + f.square(f.tan(x)),)),
+    ScalarFunction("asin", 1, "torch.asin({0})", _ieee(math.asin), (lambda f, x: f.rsqrt(1 - f.square(x)),)),
+    ScalarFunction("acos", 1, "torch.acos({0})", _ieee(math.acos), (lambda f, x: -f.rsqrt(1 - f.square(x)),)),
     ScalarFunction("atan", 1, "torch.atan({0})", math.atan, (lambda f, x: 1 / (1 + f.square(x)),)),
     ScalarFunction("sinh", 1, "torch.sinh({0})", lambda x: math.copysign(_ieee(math.sinh)(abs(x)), x), (lambda f, x: f.cosh(x),)),
     ScalarFunction("cosh", 1, "torch.cosh({0})", _ieee(math.cosh), (lambda f, x: f.sinh(x),)),

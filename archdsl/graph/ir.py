@@ -31,12 +31,14 @@ def fresh_identity() -> int:
 class Axis:
     """A size and an identity. Two axes of equal size are still two axes; ops that keep an axis keep its identity.
 
-    `ragged` names the lengths input that holds each sequence's own length along this axis (see `in x: [T, d] lengths`).
+    `ragged` names the lengths input that holds each sequence's own length along this axis (see `in x: [T, d] lengths`). `past`: the axis
+    holds all positions so far, also where decoding brings only new ones (see primitives/history.py).
     """
 
     size: Size
     identity: int = field(default_factory=fresh_identity)
     ragged: str | None = None
+    past: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class Init:
     """How a weight begins: `kind` is a distribution known to the runtime, `args` its numbers.
 
     kinds: zeros, ones, constant(v), normal(std[, mean]), uniform(low, high), truncated_normal(std), loguniform(low, high), orthogonal(gain),
-    xavier_uniform(gain), xavier_normal(gain), kaiming_uniform(a), kaiming_normal(a), eye, arange(start, step), values(list…),
+    xavier_uniform(gain), xavier_normal(gain), kaiming_uniform(a[, "out"]), kaiming_normal(a[, "out"]), lecun_normal(gain), eye,
+    arange(start, step), values(list…),
     and element-wise functions of another: kind "apply", args (function name, Init).
     """
 
@@ -166,13 +169,17 @@ class Assumption:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A choice made while elaborating: name within the region, what there was to choose from, and what was taken (an index)."""
+    """A choice made while elaborating: name within the region, what there was to choose from, and what was taken (an index).
+
+    after: how many of the region's instances had been made by then.
+    """
 
     name: str
     kind: str  # "choice" | "domain"
     options: tuple[Any, ...]
     chosen: int
     span: Span
+    after: int = 0
 
 
 @dataclass(eq=False, slots=True, repr=False)

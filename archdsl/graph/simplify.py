@@ -15,7 +15,7 @@ from archdsl.graph.expressions import ONE, ZERO, Apply, Const, Expr, apply, call
 Args = list[Expr]
 
 COMMUTATIVE = frozenset({"add", "mul", "max", "min", "eq", "ne", "and_", "or_"})
-ODD = frozenset({"sin", "tan", "atan", "sinh", "tanh", "asinh", "erf", "sign"})
+ODD = frozenset({"sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "erf", "sign"})
 EVEN = frozenset({"cos", "cosh", "abs", "square"})
 
 

@@ -11,10 +11,13 @@ from archdsl.primitives import (
     combine,
     conv,
     deconv,
+    detach,
     dropout,
     einsum,
     embedding,
+    feedback,
     fourier,
+    history,
     index,
     layout,
     linear,
@@ -30,6 +33,7 @@ from archdsl.primitives import (
     routing,
     running,
     slicing,
+    solve,
     sources,
 )
 from archdsl.primitives.base import Primitive
@@ -41,10 +45,13 @@ MODULES: tuple[ModuleType, ...] = (
     combine,
     conv,
     deconv,
+    detach,
     dropout,
     einsum,
     embedding,
+    feedback,
     fourier,
+    history,
     index,
     layout,
     linear,
@@ -60,6 +67,7 @@ MODULES: tuple[ModuleType, ...] = (
     routing,
     running,
     slicing,
+    solve,
     sources,
 )
 

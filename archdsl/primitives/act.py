@@ -1,4 +1,5 @@
-"""Activations. Torch's own function where the formula is one it has; otherwise a generated autograd function that keeps only its inputs."""
+"""Activations. Torch's own function where the formula is one it has; otherwise a generated autograd function that keeps only its inputs, or
+where a declared slope takes few values, only which of them."""
 
 from __future__ import annotations
 
@@ -9,9 +10,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from archdsl.graph.expression_text import dump_act
-from archdsl.graph.expressions import Expr, call, var, variables
+from archdsl.graph.expressions import Custom, Expr, call, var, variables
 from archdsl.graph.ir import Init, Node, TensorType
-from archdsl.graph.sizes import Size
+from archdsl.graph.levels import Levels, levels
+from archdsl.graph.sizes import Size, ceildiv
 from archdsl.graph.torch_text import to_torch
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
@@ -73,7 +75,15 @@ class Activation(Primitive):
         total: Size = 0
         for value in node.inputs:
             total = total + elements(value.type)
-        return total
+        steps = stepped(node.attrs["act"])
+        return total if steps is None else ceildiv(total * steps.bits, 32)
+
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        act: Act = node.attrs["act"]
+        return not act.learned and not act.custom and act.forward == var(act.inputs[0])
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        return outs
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         act: Act = node.attrs["act"]
@@ -81,6 +91,9 @@ class Activation(Primitive):
             known = torch_text(act.forward, act.inputs[0], args[0])
             if known is not None:
                 return known
+        if stepped(act) is not None:
+            e.support("pack_levels")
+            e.support("unpack_levels")
         name = e.define(class_name(act.name), class_source(class_name(act.name), act))
         return f"{name}.apply({', '.join([*args, *(self._weight(p.name, p.per_axis, node, e) for p in act.learned)])})"
 
@@ -101,14 +114,50 @@ def class_name(act: str) -> str:
 
 
 @lru_cache(maxsize=256)
+def stepped(act: Act) -> Levels | None:
+    """The steps of a declared slope that takes few values; None for any other act."""
+    return levels(act.backward[act.inputs[0]], act.inputs[0]) if act.custom and len(act.inputs) == 1 and not act.learned else None
+
+
+def _stepped_source(name: str, act: Act, steps: Levels) -> str:
+    """The class of an act that keeps which step of its slope each entry is on."""
+    names = _local_names(list(act.inputs))
+    (like,) = names.values()
+    value_alone = act.forward
+    while isinstance(value_alone, Custom):
+        value_alone = value_alone.value
+    known = torch_text(value_alone, act.inputs[0], like)
+    lines, (value,) = ([], [known]) if known is not None else to_torch([act.forward], names, like, ["ctx"])
+    body = _INDENT.join([*lines, f"return {value}"])
+    return f'''class {name}(torch.autograd.Function):
+    """{_summary(act)}"""
+
+    @staticmethod
+    def forward(ctx, {like}):
+        ctx.save_for_backward(pack_levels({like}, {steps.edges}, {steps.closed}, {steps.bits}))
+        {body}
+
+    @staticmethod
+    def backward(ctx, grad):
+        (levels,) = ctx.saved_tensors
+        return unpack_levels(levels, {steps.values}, {steps.bits}, grad) * grad
+'''
+
+
+@lru_cache(maxsize=256)
 def class_source(name: str, act: Act) -> str:
     """A torch.autograd.Function that computes an act and its declared or derived derivatives, keeping only its inputs.
 
     Its backward is plain torch, so it can be differentiated again. `formula` is what a kernel is made from (compiler/support/kernels.py).
     """
+    steps = stepped(act)
+    if steps is not None:
+        return _stepped_source(name, act, steps)
     names = _local_names([*act.inputs, *(p.name for p in act.learned)])
     like = names[act.inputs[0]]
     lines, (value,) = to_torch([act.forward], names, like, ["ctx", "grad"])
+    if (depends := variables(act.forward)) and not depends & {*act.inputs}:  # on learned numbers alone, which have another shape
+        value = f"{atom(value)}.expand_as({like})"
     seed = var("grad of the output")
     slopes: list[Expr] = [call("mul", act.backward[n], seed) for n in names]
     back, grads = to_torch(slopes, {**names, seed.name: "grad"}, like, ["ctx"])

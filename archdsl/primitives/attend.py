@@ -26,6 +26,7 @@ class Attend(Primitive):
         Param("causal", "bool", False, "each position sees itself and earlier ones only"),
         Param("window", "size", None, "how many positions are seen: the last ones if causal, else those nearer than this on either side"),
         Param("chunk", "size", None, "only positions of the same chunk of this size are seen"),
+        Param("offset", "int", 0, "how many keys come before the first query's own: a part of the sequence, with what came before it"),
         Param("scale", "number", None, "factor of the scores; 1/sqrt(c) if not said"),
         Param("mask", "value", None, "bool (true may be seen) or numbers added to the scores: [Tq, Tk] or [h, Tq, Tk]"),
         Param("softcap", "number", None, "scores become cap * tanh(score / cap)"),
@@ -53,7 +54,7 @@ class Attend(Primitive):
             use.same(q.axes[i].size, k.axes[i].size, "leading axes of q and k")
             use.same(q.axes[i].size, v.axes[i].size, "leading axes of q and v")
         if use.args["causal"]:
-            use.same(q.axes[-2].size, k.axes[-2].size, "positions of q and k (causal attention)")
+            use.same(q.axes[-2].size + use.args["offset"], k.axes[-2].size, "positions of q and k (causal attention)")
         heads = q.axes[-3].size if q.rank > 2 else 1
         self._options(use)
         self._bias(use, heads)
@@ -65,6 +66,9 @@ class Attend(Primitive):
             weight(use, "sinks", (heads,), given_init(use, "sinks", Init("zeros")))
         values = [q, k, v, *(use.args[name] for name in ("mask", "table") if isinstance(use.args[name], TensorType))]
         return [TensorType((*q.axes[:-1], v.axes[-1]), q.kind, any(t.batched for t in values))]
+
+    def random(self, node: Node) -> bool:
+        return bool(node.attrs["dropout"])
 
     def _options(self, use: Use) -> None:
         score = use.args["score"]
@@ -122,22 +126,34 @@ class Attend(Primitive):
 
     def flops(self, node: Node) -> Size:
         q, keys = node.inputs[0].type, node.inputs[1].type.axes[-2].size
+        if node.attrs["chunk"] is not None:
+            keys = node.attrs["chunk"]
         return (elements(q) + elements(node.outputs[0].type)) * keys * 2
 
     def slots(self, node: Node) -> list[Slot]:
-        if not node.attrs["causal"]:
+        if not node.attrs["causal"] or node.attrs["offset"]:
             return []
         kept = node.attrs["window"] if node.attrs["chunk"] is None else node.attrs["chunk"]
         found = []
+        past = self.past(node)
         for name, value in zip(("k", "v"), node.inputs[1:3]):
+            if name in past:
+                continue
+            kept = None if past else kept  # rows must lie alike in both
             *lead, time, features = value.type.sizes
-            found.append(Slot(name, (*lead, time if kept is None else kept, features), grows=kept is None))
+            found.append(Slot(name, (*lead, time if kept is None else kept, features), grows=kept is None, along=-2))
         return found
+
+    def past(self, node: Node) -> list[str]:
+        """Which of k and v hold all positions so far already, so that they are not kept here."""
+        return [name for name, value in zip(("k", "v"), node.inputs[1:3]) if value.type.axes[-2].past]
 
     def time(self, node: Node, index: int, axis: int) -> str | None:
         if index > 2:
             is_mask = node.attrs.get("value_inputs", {}).get("mask") == index
             return "takes a mask over every key" if is_mask and axis == -1 else None
+        if axis == -2 and node.attrs["offset"]:
+            return "attends to a part of the sequence as a whole"
         if axis == -1:
             return "sums over the axis" if index < 2 else None
         if axis == -2 and index in (1, 2) and not node.attrs["causal"]:
@@ -149,7 +165,7 @@ class Attend(Primitive):
     def named(self, node: Node, args: list[str], e: Emitter) -> dict[str, str]:
         """The options of `attend_at` that differ from the usual, as keyword arguments."""
         a = node.attrs
-        usual = {"scale": None, "softcap": None, "bias": None, "normalise": "none"}
+        usual = {"offset": 0, "scale": None, "softcap": None, "bias": None, "normalise": "none"}
         named = {name: f'"{a[name]}"' if isinstance(a[name], str) else repr(a[name]) for name, value in usual.items() if a[name] != value}
         table, mask = given_value(node, args, "table"), given_value(node, args, "mask")
         named |= {"table": table} if table is not None else {}
@@ -202,10 +218,14 @@ class Attend(Primitive):
         return text
 
     def step(self, node: Node, args: list[str], e: Emitter) -> str:
-        q, k = node.inputs[0].type, node.inputs[1].type
-        a = node.attrs
-        if not a["causal"] or not e.over_time(k.axes[-2]):
+        q, a = node.inputs[0].type, node.attrs
+        if not a["causal"] or not e.over_time(q.axes[-2]):
             return self.emit(node, args, e)
+        given = "".join(name for name, t in zip("kv", node.inputs[1:3]) if not e.over_time(t.type.axes[-2]))
+        if given:
+            named = {name: str(a[name]) for name in ("window", "chunk") if a[name] is not None} | self.named(node, args, e)
+            form = e.support("attend_step_past")
+            return self.with_heads(q, args, lambda texts: call(form, *texts, e.slot, e.clock, f'"{given}"', **named))
         named = {name: str(a[name]) for name in ("window", "chunk") if a[name] is not None} | self.named(node, args, e)
         form = e.support("attend_step_with" if named.keys() - {"scale"} else "attend_step")
         return self.with_heads(q, args, lambda texts: call(form, *texts, e.slot, e.clock, **named))

@@ -122,6 +122,7 @@ class Primitive:
     inputs: tuple[str, ...] = ("x",)
     variadic: bool = False  # any number of inputs (concat); `inputs` then names the repeated one
     optional: int = 0  # how many trailing inputs may be left out
+    several: bool = False  # gives a tuple, also where that holds one value (split)
     params: tuple[Param, ...] = ()
     open: bool = False  # named arguments beyond `params` are sizes, handed over as args["named"] (rearrange, einsum)
     doc: str = ""
@@ -162,6 +163,20 @@ class Primitive:
         looked at that come later: "averages over the axis", "attends to every position".
         """
         return None
+
+    def random(self, node: Node) -> bool:
+        """Whether this use draws random numbers while training."""
+        return False
+
+    # ---- inverse ----
+
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        """Whether the inputs at these positions follow from the outputs and the other inputs."""
+        return False
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        """Source of those inputs, from the outputs' source and the other inputs' (`args`; empty where unknown)."""
+        raise NotImplementedError(self.name)
 
     # ---- emission ----
 

@@ -26,6 +26,9 @@ class Dropout(Primitive):
         use.attrs["axes"] = None if use.args["axis"] is None else tuple(chosen(use, use.args["axis"]))
         return [require_kind(use, 0, "float", "complex")]
 
+    def random(self, node: Node) -> bool:
+        return bool(node.attrs["p"])
+
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         axes = node.attrs["axes"]
         if axes is None:
@@ -45,6 +48,9 @@ class DropPath(Primitive):
     def infer(self, use: Use) -> list[TensorType]:
         number(use, "p", 0, 1, below=True)
         return [require_kind(use, 0, "float", "complex")]
+
+    def random(self, node: Node) -> bool:
+        return bool(node.attrs["p"])
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         named = {"batched": "False"} if not node.inputs[0].type.batched else {}

@@ -12,8 +12,13 @@ from typing import Any
 from archdsl.graph.ir import Init
 
 
+_FUNCTIONS: dict[str, Callable[[float], float]] = {"sqrt": math.sqrt, "log": math.log, "exp": math.exp}
+
+
 def _number(value: Any, what: str, above: float | None = None) -> float:
-    """A finite number, larger than `above` if that is given."""
+    """A finite number, larger than `above` if that is given. `normal(sqrt(2 / n))`: a function of numbers is one."""
+    if isinstance(value, Init) and value.kind == "apply" and value.args[1].kind == "constant" and value.args[0] in _FUNCTIONS:
+        value = _FUNCTIONS[value.args[0]](value.args[1].args[0])
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -88,18 +93,34 @@ def xavier_normal(gain: Any = 1.0) -> Init:
     return Init("xavier_normal", (_number(gain, "gain"),))
 
 
-def kaiming_uniform(a: Any = 0.0) -> Init:
-    """Variance 2 / ((1 + a²) fan_in) (He et al., 2015); a is the slope of the leaky ReLU that follows."""
-    return Init("kaiming_uniform", (_number(a, "a"),))
+def kaiming_uniform(a: Any = 0.0, fan: Any = "in") -> Init:
+    """Variance 2 / ((1 + a²) fan) (He et al., arXiv:1502.01852); a is the slope of the leaky ReLU that follows, fan the side kept even."""
+    return _kaiming("kaiming_uniform", a, fan)
 
 
-def kaiming_normal(a: Any = 0.0) -> Init:
-    return Init("kaiming_normal", (_number(a, "a"),))
+def kaiming_normal(a: Any = 0.0, fan: Any = "in") -> Init:
+    return _kaiming("kaiming_normal", a, fan)
+
+
+def _kaiming(kind: str, a: Any, fan: Any) -> Init:
+    if fan not in ("in", "out"):
+        raise ValueError('fan must be "in" or "out"')
+    return Init(kind, (_number(a, "a"),) if fan == "in" else (_number(a, "a"), "out"))
+
+
+def lecun_normal(gain: Any = 1.0) -> Init:
+    """Variance gain² / fan_in (LeCun et al., 1998), as self-normalising networks need it (arXiv:1706.02515)."""
+    return Init("lecun_normal", (_number(gain, "gain"),))
 
 
 def arange(start: Any = 0, step: Any = 1) -> Init:
     """start, start + step, … along the last axis, the same in all rows."""
     return Init("arange", (_number(start, "start"), _number(step, "step")))
+
+
+def legs() -> Init:
+    """The matrix of HiPPO-LegS in the last two axes: it keeps a signal's past as Legendre coefficients (Gu et al., arXiv:2008.07669)."""
+    return Init("legs")
 
 
 def values(numbers: Any) -> Init:
@@ -147,7 +168,7 @@ def _lowest(init: Init) -> float | None:
 
 _PLAIN: tuple[Callable[..., Init], ...] = (
     zeros, ones, constant, eye, normal, truncated_normal, uniform, loguniform, orthogonal, xavier_uniform, xavier_normal, kaiming_uniform,
-    kaiming_normal, arange, values,
+    kaiming_normal, lecun_normal, arange, legs, values,
 )  # fmt: skip
 
 TABLE: dict[str, Callable[..., Init]] = {
@@ -165,6 +186,8 @@ def misfit(init: Init, shape: tuple[int, ...]) -> str | None:
     """Why a weight of this shape cannot begin so; None if it can."""
     if init.kind == "apply":
         return misfit(init.args[1], shape)
+    if init.kind == "legs" and (len(shape) < 2 or shape[-1] != shape[-2]):
+        return "legs needs a square matrix in the last two axes"
     if init.kind in ("eye", "orthogonal", "xavier_uniform", "xavier_normal") and len(shape) < 2:
         return f"{init.kind} needs a weight with at least two axes"
     if init.kind == "values":

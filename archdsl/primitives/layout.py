@@ -74,6 +74,15 @@ class Squeeze(Layout):
         axes = node.attrs["axis"]
         return method(args[0], "squeeze", str(axes[0]) if len(axes) == 1 else f"({', '.join(map(str, axes))})")
 
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return True
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        text, rank = outs[0], node.inputs[0].type.rank
+        for axis in sorted(a % rank for a in node.attrs["axis"]):  # from the left, where those before are back in place
+            text = method(text, "unsqueeze", str(axis - rank + sum(a % rank > axis for a in node.attrs["axis"])))
+        return [text]
+
 
 class Unsqueeze(Layout):
     name = "unsqueeze"
@@ -89,6 +98,12 @@ class Unsqueeze(Layout):
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return method(args[0], "unsqueeze", str(node.attrs["axis"]))
+
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return True
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        return [method(outs[0], "squeeze", str(node.attrs["axis"]))]
 
 
 class Pad(Primitive):
@@ -131,6 +146,13 @@ class Pad(Primitive):
         value = {"value": repr(a["value"])} if a["value"] else {}
         return call("F.pad", args[0], f"({', '.join([*zeros, before, after])})", **value)
 
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return True
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        axis = node.attrs["axis"]
+        return [method(outs[0], "narrow", str(axis), e.size(node.attrs["before"]), e.size(node.inputs[0].type.axes[axis].size))]
+
 
 def _is_amount(size: Any) -> bool:
     return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 0)
@@ -159,6 +181,12 @@ class Flip(Primitive):
                 x = call(e.support("flip_real"), x, lengths, str(axis))
         return method(x, "flip", *plain) if plain else x
 
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return True
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        return [self.emit(node, outs, e)]
+
 
 class Roll(Primitive):
     name = "roll"
@@ -181,6 +209,12 @@ class Roll(Primitive):
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return method(args[0], "roll", str(node.attrs["n"]), str(node.attrs["axis"]))
+
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return True
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        return [method(outs[0], "roll", str(-node.attrs["n"]), str(node.attrs["axis"]))]
 
 
 PRIMITIVES: tuple[Primitive, ...] = (Flatten(), Squeeze(), Unsqueeze(), Pad(), Flip(), Roll())

@@ -8,10 +8,11 @@ from archdsl.graph.ir import Axis, Init, Node, TensorType
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.emitter import Emitter
-from archdsl.primitives.parameters import given_init, known, number, switch, weight
+from archdsl.primitives.parameters import given_init, known, number, option, show, switch, weight
 from archdsl.primitives.text import call
 
 EPS = Param("eps", "number", 1e-5, "added to the variance")
+SAVES = Param("saves", "str", "input", 'what the backward pass keeps: "input", or "output", which the layer behind it keeps as well')
 ONES, ZEROS = Init("ones"), Init("zeros")
 
 
@@ -33,6 +34,30 @@ def declare(use: Use, name: str, size: Any, default: Init, as_weight: str) -> bo
     return True
 
 
+def known_size(use: Use, size: Any) -> int:
+    """The size of a normalised axis where it must be known."""
+    if not isinstance(size, int):
+        use.fail("AD0305", f"`partial` of {use.primitive.name} needs an axis of known size", f"this one is {size}")
+    return size
+
+
+def by_output(use: Use, **plain: object) -> bool:
+    """Whether the backward pass starts from the output; there it must be the last axis, normalised and nothing more."""
+    if option(use, "saves", ("input", "output")) == "input":
+        return False
+    for name, value in plain.items():
+        if use.args[name] != value or isinstance(use.args[name], Init):
+            use.fail(
+                "AD0260",
+                f'saves="output" of {use.primitive.name} needs {name}={show(value)}',
+                f"it is {show(use.args[name])}",
+                hint="A scale or bias can be part of the linear layer that follows.",
+            )
+    if use.attrs["axis"] != -1:
+        use.fail("AD0260", f'saves="output" of {use.primitive.name} works along the last axis', f"axis is {use.args['axis']}")
+    return True
+
+
 def ragged_after(node: Node, axis: int) -> tuple[int, Axis] | None:
     """The ragged axis among those after the channels, with its negative position."""
     axes = node.inputs[0].type.axes
@@ -45,7 +70,7 @@ def along(node: Node, axis: int, last: str) -> str | None:
 
 
 class RMSNorm(Primitive):
-    """x / sqrt(mean(x²) + eps) * weight."""
+    """x / sqrt(mean(x²) + eps) * weight. partial and outside are options of the paper (pRMSNorm; its code's eps)."""
 
     name = "rmsnorm"
     params = (
@@ -53,20 +78,30 @@ class RMSNorm(Primitive):
         Param("scale", "any", True, "true, false, or how the scale begins (ones)"),
         Param("axis", "int", -1, "the axis normalised"),
         Param("unit_offset", "bool", False, "the scale is 1 + weight and the weight begins at zero (Gemma)"),
+        Param("bias", "any", False, "true, false, or how a bias begins (zeros)"),
+        Param("partial", "number", 1, "share of the features, the first ones, whose mean square counts for all"),
+        Param("outside", "bool", False, "eps is added to the root and not under it"),
+        SAVES,
     )
     doc = "Root mean square normalisation of one axis, in float32 inside."
-    source = "Zhang & Sennrich, Root mean square layer normalization, 2019"
+    source = "Zhang & Sennrich, Root mean square layer normalization, 2019, arXiv:1910.07467"
 
     def infer(self, use: Use) -> list[TensorType]:
         x, axis = start(use)
-        use.attrs["scale"] = declare(use, "scale", x.axes[axis].size, ZEROS if use.args["unit_offset"] else ONES, "weight")
+        size = x.axes[axis].size
+        number(use, "partial", 0, 1, above=True)
+        use.attrs["features"] = None if use.args["partial"] == 1 else max(1, int(known_size(use, size) * use.args["partial"]))
+        use.attrs["output"] = by_output(use, scale=False, bias=False, partial=1, outside=False)
+        use.attrs["scale"] = declare(use, "scale", size, ZEROS if use.args["unit_offset"] else ONES, "weight")
+        use.attrs["bias"] = declare(use, "bias", size, ZEROS, "bias")
         return [x]
 
     def time(self, node: Node, index: int, axis: int) -> str | None:
         return along(node, axis, "averages over the axis")
 
     def plain(self, node: Node) -> bool:
-        return bool(node.attrs["axis"] == -1 and not node.attrs["unit_offset"] and node.attrs["scale"])
+        a = node.attrs
+        return bool(a["axis"] == -1 and a["scale"] and not (a["unit_offset"] or a["bias"] or a["features"] or a["outside"]))
 
     def module(self, node: Node) -> str | None:
         return call("nn.RMSNorm", str(node.inputs[0].type.axes[-1].size), eps=repr(float(node.attrs["eps"]))) if self.plain(node) else None
@@ -74,8 +109,13 @@ class RMSNorm(Primitive):
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         if self.plain(node):
             return call(e.self, args[0])
+        if node.attrs["output"]:
+            return call(f"{e.support('NormByOutput')}.apply", args[0], repr(float(node.attrs["eps"])), "False")
         named = {"axis": str(node.attrs["axis"])} if node.attrs["axis"] != -1 else {}
         named |= {"unit_offset": "True"} if node.attrs["unit_offset"] else {}
+        named |= {"bias": e.weight("bias")} if node.attrs["bias"] else {}
+        named |= {"features": str(node.attrs["features"])} if node.attrs["features"] else {}
+        named |= {"outside": "True"} if node.attrs["outside"] else {}
         scale = e.weight("weight") if node.attrs["scale"] else "None"
         return call(e.support("rms_norm"), args[0], scale, repr(float(node.attrs["eps"])), **named)
 
@@ -89,12 +129,14 @@ class LayerNorm(Primitive):
         Param("bias", "any", True, "true, false, or how the bias begins (zeros)"),
         Param("scale", "any", True, "true, false, or how the scale begins (ones)"),
         Param("axis", "int", -1, "the axis normalised"),
+        SAVES,
     )
     doc = "Layer normalisation of one axis."
-    source = "Ba, Kiros & Hinton, Layer normalization, 2016"
+    source = "Ba, Kiros & Hinton, Layer normalization, 2016, arXiv:1607.06450"
 
     def infer(self, use: Use) -> list[TensorType]:
         x, axis = start(use)
+        use.attrs["output"] = by_output(use, scale=False, bias=False)
         use.attrs["scale"] = declare(use, "scale", x.axes[axis].size, ONES, "weight")
         use.attrs["bias"] = declare(use, "bias", x.axes[axis].size, ZEROS, "bias")
         return [x]
@@ -114,6 +156,8 @@ class LayerNorm(Primitive):
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         if self.plain(node):
             return call(e.self, args[0])
+        if node.attrs["output"]:
+            return call(f"{e.support('NormByOutput')}.apply", args[0], repr(float(node.attrs["eps"])), "True")
         texts = [e.weight(w) if node.attrs[name] else "None" for name, w in (("scale", "weight"), ("bias", "bias"))]
         named = {"axis": str(node.attrs["axis"])} if node.attrs["axis"] != -1 else {}
         return call(e.support("layer_norm"), args[0], *texts, repr(float(node.attrs["eps"])), **named)

@@ -46,6 +46,7 @@ class Rearrange(Primitive):
             _solve(use, pattern, group, axis, named, known)
         out = [_merge(use, group, known) for group in after]
         use.attrs["plan"] = _plan(before, after, known)
+        use.attrs["back"] = None if self.new else _plan(after, before, known)
         use.attrs["kept"] = [i - given.rank for i, group in enumerate(before) if _survives(group, given.axes[i], known, out)]
         for group, axis in zip(before, given.axes):
             if len(group) > 1 and all(known[n].identity != axis.identity for n in group):
@@ -79,6 +80,15 @@ class Rearrange(Primitive):
         for step in node.attrs["plan"]:
             text = _write(text, step, e)
         return text
+
+    def solvable(self, node: Node, unknown: list[int]) -> bool:
+        return node.attrs["back"] is not None
+
+    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        text = outs[0]
+        for step in node.attrs["back"]:
+            text = _write(text, step, e)
+        return [text]
 
 
 def _solve(use: Use, pattern: str, group: Group, axis: Axis, named: dict[str, Size], known: dict[str, Axis]) -> None:

@@ -25,6 +25,7 @@ class Upsample(Primitive):
         Param("scale", "any", None, "whole factor, a number or one for each axis"),
         Param("mode", "str", "nearest", "nearest, linear (bilinear, trilinear) or cubic"),
         Param("size", "any", None, "the new sizes, instead of scale"),
+        Param("corners", "bool", False, "linear and cubic: the outermost entries stay where they are, instead of the outer edges"),
     )
     doc = "Interpolates the axes after the channels to a larger grid."
 
@@ -38,6 +39,8 @@ class Upsample(Primitive):
         mode = MODES.get(use.args["mode"])
         if mode is None or (mode == "cubic" and n != 2):
             use.fail("AD0316", f"upsample has no mode `{use.args['mode']}` here", "nearest, linear; cubic for two axes")
+        if use.args["corners"] and mode == "nearest":
+            use.fail("AD0316", "nearest entries have no corners to keep", "corners=true", hint='Add mode="linear", or leave corners out.')
         sizes, scale = self._sizes(use, given, n)
         use.attrs.update(mode=mode, size=sizes, scale=scale)
         axes = []
@@ -71,7 +74,8 @@ class Upsample(Primitive):
                     text = method(text, "repeat_interleave", str(factor), str(i - n))
             return text
         sizes = ", ".join(e.size(size) for size in node.attrs["size"])
-        return call(e.support("resize"), args[0], str(n), f"({sizes}{',' if n == 1 else ''})", f'"{node.attrs["mode"]}"')
+        corners = {"corners": "True"} if node.attrs["corners"] else {}
+        return call(e.support("resize"), args[0], str(n), f"({sizes}{',' if n == 1 else ''})", f'"{node.attrs["mode"]}"', **corners)
 
 
 PRIMITIVES: tuple[Primitive, ...] = (Upsample(),)

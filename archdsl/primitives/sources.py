@@ -155,6 +155,9 @@ class Random(Source):
             use.fail("AD0263", f"random cannot draw from {init}", "not a distribution", hint=hint)
         return [TensorType(tuple(axes), "float", not use.args["shared"])]
 
+    def random(self, node: Node) -> bool:
+        return True
+
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         sizes = [e.size(axis.size) for axis in node.outputs[0].type.axes]
         sizes = sizes if node.attrs["shared"] else [e.batch, *sizes]

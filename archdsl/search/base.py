@@ -39,6 +39,10 @@ class Rejected(Exception):
     """A point that is no candidate: shapes that do not meet, or a contract that fails. Says why in one line."""
 
 
+class Exhausted(Exception):
+    """A driver has no point left: every point of the space is in the history. The study ends."""
+
+
 class Space(Protocol):
     """All points of a search. A space is a program to run: which decisions come up depends on the choices made before."""
 
@@ -128,7 +132,8 @@ class Driver(Protocol):
 
     def propose(self, space: Space, goals: Sequence[Goal], history: Sequence[Trial], rng: random.Random, number: int) -> Proposal:
         """The point of trial `number`. history: the ended trials it may know of, by number: all up to number - jobs. rng: seeded from
-        (seed, number). A driver avoids keys that history holds where it can; the study marks what comes twice as a duplicate."""
+        (seed, number). A driver avoids keys that history holds where it can; the study marks what comes twice as a duplicate.
+        Raises Exhausted."""
 
 
 Report = Callable[[int, float], bool]  # (step, value of the first objective) -> whether to stop here

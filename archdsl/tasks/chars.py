@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from archdsl.diagnostics import ArchError, Diagnostic
-from archdsl.tasks.base import Batch, Option, Options, Split, generator, token_metrics
+from archdsl.tasks.base import Batch, Measure, Option, Options, Split, generator, token_metrics
 from archdsl.tasks.errors import refuse
+from archdsl.tasks.forms import TokenTask
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ MAX_BYTES = 64 * 1024 * 1024
 _LIBRARY_CHARACTERS = 2_000_000
 
 
-class Chars:
+class Chars(TokenTask):
     """Windows of `length` characters; each is asked for the one that follows. `text`: a file's path, or "python"."""
 
     name = "chars"
@@ -62,9 +63,26 @@ class Chars:
         rows = part[starts + torch.arange(self.length + 1)]
         return {"tokens": rows[:, :-1].contiguous(), "targets": rows[:, 1:].contiguous()}
 
-    def metrics(self, logits: torch.Tensor, batch: Batch) -> dict[str, float]:
-        found = token_metrics(logits, batch)
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """Guessing here is by how often each character occurs in the held-out text."""
+        import torch
+
+        counts = torch.bincount(self._parts["valid"], minlength=self.vocab).double()
+        shares = counts / counts.sum()
+        entropy = float(-(shares * shares.clamp(min=1e-12).log()).sum())
+        return {
+            "loss": Measure("cross-entropy in nats per character", "min", entropy),
+            "bits_per_char": Measure("the loss in bits", "min", entropy / log(2)),
+            "accuracy": Measure("share of characters foretold", "max", float(shares.max())),
+        }
+
+    def metrics(self, outputs: torch.Tensor, batch: Batch) -> dict[str, float]:
+        found = token_metrics(outputs, batch)
         return {"loss": found["loss"], "bits_per_char": found["loss"] / log(2), "accuracy": found["accuracy"]}
+
+    def show(self, batch: Batch, row: int) -> str:
+        return repr(self.tokenizer.decode(batch["tokens"][row].tolist()))
 
 
 def _read(text: str) -> str:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from archdsl.tasks.base import IGNORED, Batch, Option, Options, Split, generator, token_metrics
+from archdsl.tasks.base import IGNORED, Batch, Option, Options, Split, generator
 from archdsl.tasks.errors import refuse
+from archdsl.tasks.forms import TokenTask
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
 
-class MQAR:
-    """Keys are drawn without repetition from [1, vocab / 2), values from [vocab / 2, vocab); 0 is filler unless `noise` is set."""
+class MQAR(TokenTask):
+    """Key-value pairs; later each key comes once more, at a distance that follows a power law, and its value is asked for.
+
+    Keys are drawn without repetition from [1, vocab / 2), values from [vocab / 2, vocab); 0 is filler unless `noise` is set."""
 
     name = "mqar"
     options: ClassVar[Options] = {
@@ -36,6 +38,7 @@ class MQAR:
         if pairs > vocab // 2 - 1:
             raise refuse("mqar", f"{pairs} pairs need as many different keys; a vocabulary of {vocab} has {vocab // 2 - 1}")
         self.vocab, self.length, self.pairs, self.power, self.noise = vocab, length, pairs, power, noise
+        self.answers, self.asked = pairs, pairs  # a guesser picks one of the values that the row holds
 
     def batch(self, seed: int, step: int, size: int, split: Split) -> Batch:
         import numpy as np
@@ -63,12 +66,11 @@ class MQAR:
         score = (self.power - 1) * np.log(np.arange(1, slots + 1)) + random.gumbel(size=(size, slots))
         return np.argsort(-score, axis=1)[:, : self.pairs]
 
-    def metrics(self, logits: torch.Tensor, batch: Batch) -> dict[str, float]:
-        return token_metrics(logits, batch)
-
 
 def _distinct(random: np.random.Generator, rows: int, count: int, take: int) -> np.ndarray:
-    """[rows, take] different numbers below `count` in each row."""
+    """[rows, take] different numbers below `count` in each row, in random order: the places of the smallest of random draws."""
     import numpy as np
 
-    return np.argsort(random.random((rows, count)), axis=1)[:, :take]
+    draws = random.random((rows, count), dtype=np.float32)
+    places = np.argpartition(draws, take - 1, axis=1)[:, :take]
+    return np.take_along_axis(places, np.argsort(np.take_along_axis(draws, places, axis=1), axis=1), axis=1)

@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, suggestion
+from archdsl.tasks.automata import InContextAutomata
 from archdsl.tasks.base import Option, Task
 from archdsl.tasks.chars import Chars
 from archdsl.tasks.copying import Copy, SelectiveCopy
+from archdsl.tasks.forecast import Forecast
+from archdsl.tasks.images import Digits, FashionMNIST
+from archdsl.tasks.logic import NestedLogic, Reachability
 from archdsl.tasks.mqar import MQAR
+from archdsl.tasks.recall import Compression, FuzzyRecall, InContextRecall, Memorize, NoisyRecall
+from archdsl.tasks.recursion import BinarySuccessor, TreeTraversal
+from archdsl.tasks.state import ModularArithmetic, Parity
 
-TASKS: dict[str, Any] = {task.name: task for task in (Chars, Copy, MQAR, SelectiveCopy)}
+_ALL = (
+    *(MQAR, InContextRecall, NoisyRecall, FuzzyRecall, Memorize, Compression, Copy, SelectiveCopy),
+    *(Parity, ModularArithmetic, NestedLogic, Reachability, BinarySuccessor, TreeTraversal, InContextAutomata),
+    *(Chars, Digits, FashionMNIST, Forecast),
+)
+TASKS: dict[str, Any] = {task.name: task for task in _ALL}
 
 
 def get_task(name: str, **options: Any) -> Task:
@@ -31,6 +43,7 @@ def get_task(name: str, **options: Any) -> Task:
             found.add(Diagnostic("AD0814", title, note=f"{key}: {known[key].doc}."))
     found.check()
     task: Task = TASKS[name](**given)
+    task.settings = {key: given.get(key, option.default) for key, option in known.items()}
     return task
 
 
@@ -42,7 +55,8 @@ def _value(value: Any, option: Option) -> tuple[Any, str]:
         value = words.get(value, value) if isinstance(value, str) else value
         return value, "" if isinstance(value, bool) else "true or false"
     if kind is str:
-        return value, "" if isinstance(value, str) else "a text"
+        good = isinstance(value, str) and (not option.choices or value in option.choices)
+        return value, "" if good else f"one of {', '.join(option.choices)}" if option.choices else "a text"
     if isinstance(value, str):
         try:
             value = kind(value)

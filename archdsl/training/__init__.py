@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-_HOME = {"TrainConfig": "config", "TrainResult": "loop", "evaluate": "loop", "train": "loop"}
+_HOME = {
+    "Stage": "stages",
+    "TrainConfig": "config",
+    "TrainResult": "loop",
+    "accuracy_by": "objective",
+    "curriculum": "stages",
+    "evaluate": "objective",
+    "train": "loop",
+}
 
 __all__ = sorted(_HOME)
 

@@ -21,7 +21,7 @@ from archdsl.runtime.saving import save_weights, write_safetensors
 from archdsl.runtime.weights import load_weights
 from archdsl.training.config import other_run
 
-_STATE = ("exp_avg", "exp_avg_sq", "step")
+BEST = "best"
 
 
 def save(
@@ -29,18 +29,31 @@ def save(
 ) -> Path:
     """Writes the checkpoint of state["step"] below `folder`, then removes all but the newest `keep`. Raises AD0801."""
     final = folder / f"step-{state['step']:08d}"
-    part = folder / f".{final.name}.part"
+    _write(final, model, optimizer, state, metadata)
+    for old in checkpoints(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def save_best(folder: Path, model: nn.Module, state: Mapping[str, Any], metadata: Mapping[str, str]) -> Path:
+    """Writes the weights as the best so far: `folder`/best. Raises AD0801."""
+    return _write(folder / BEST, model, None, state, metadata)
+
+
+def _write(
+    final: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, state: Mapping[str, Any], metadata: Mapping[str, str]
+) -> Path:
+    part = final.parent / f".{final.name}.part"
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         save_weights(model, part / "model.safetensors", metadata)
-        write_safetensors(_flat(model, optimizer), part / "optimizer.safetensors", {})
+        if optimizer is not None:
+            write_safetensors(_flat(model, optimizer), part / "optimizer.safetensors", {})
         (part / "state.json").write_text(json.dumps(dict(state), indent=1), encoding="utf-8")
         if final.exists():
             shutil.rmtree(final)
         os.replace(part, final)
-        for old in checkpoints(folder)[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
         hint = "Check the folder and the free space; older checkpoints are untouched."
@@ -74,9 +87,12 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, lasti
 
 def _same_run(folder: Path, theirs: Any, ours: Mapping[str, Any]) -> None:
     theirs = theirs if isinstance(theirs, dict) else {}
-    differ = [key for key in ours.keys() | theirs.keys() if theirs.get(key) != ours.get(key)]
+    differ = sorted(key for key in ours.keys() | theirs.keys() if theirs.get(key) != ours.get(key))
+    if differ == ["meta:structure"]:
+        hint = "Go on with the spec and the --set values it was begun with, or begin a new folder. `archdsl diff` compares two specs."
+        raise other_run("the spec was edited since this run was begun", folder, hint)
     if differ:
-        said = ", ".join(f"{key} was {theirs.get(key)!r} and is {ours.get(key)!r}" for key in sorted(differ))
+        said = ", ".join(f"{key} was {theirs.get(key)!r} and is {ours.get(key)!r}" for key in differ)
         raise other_run(f"the checkpoint belongs to another run: {said}", folder, "Use the same settings, or a new folder `out`.")
 
 
@@ -85,19 +101,23 @@ def _flat(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch
     found = {}
     for name, parameter in model.named_parameters():
         for kind, value in optimizer.state.get(parameter, {}).items():
-            found[f"{kind}:{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+            if value is not None:  # plain SGD keeps an empty momentum
+                found[f"{kind}:{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
     return found
 
 
 def _unflat(file: SafetensorsFile, model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    kinds: dict[str, list[str]] = {}
+    for key in file.shapes:
+        kind, _, name = key.partition(":")
+        kinds.setdefault(name, []).append(kind)
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad or f"step:{name}" not in file.shapes:
-            continue  # never had a gradient
         state = {}
-        for kind in _STATE:
+        for kind in kinds.get(name, []) if parameter.requires_grad else []:
             key = f"{kind}:{name}"
-            if key not in file.shapes or (kind != "step" and file.shapes[key] != tuple(parameter.shape)):
+            if kind != "step" and file.shapes[key] != tuple(parameter.shape):
                 raise other_run(f"the checkpoint's optimizer does not fit `{name}`", folder, "Use the spec the run was begun with.")
             value = file.read(key)
             state[kind] = value if kind == "step" else value.to(parameter.device, parameter.dtype)
-        optimizer.state[parameter] = state
+        if state:  # else it never had a gradient
+            optimizer.state[parameter] = state

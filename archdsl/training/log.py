@@ -19,19 +19,23 @@ class Meter:
 
     def __init__(self) -> None:
         self.start, self.count, self.loss, self.norm, self.tokens = time.perf_counter(), 0, 0.0, 0.0, 0
+        self.sides: dict[str, float] = {}
 
-    def add(self, loss: float, norm: float, tokens: int) -> None:
+    def add(self, loss: float, norm: float, tokens: int, sides: dict[str, float]) -> None:
         self.count += 1
         self.loss += loss
         self.norm += norm
         self.tokens += tokens
+        for path, value in sides.items():
+            self.sides[path] = self.sides.get(path, 0.0) + value
 
-    def record(self) -> dict[str, float]:
-        """Mean loss and gradient norm since the last evaluation, and speed."""
+    def record(self) -> dict[str, Any]:
+        """Mean loss, side losses (unweighted, by path) and gradient norm since the last evaluation, and speed."""
         seconds = time.perf_counter() - self.start
         count = max(1, self.count)
         return {
             "loss": self.loss / count,
+            **({"sides": {path: value / count for path, value in self.sides.items()}} if self.sides else {}),
             "grad_norm": self.norm / count,
             "seconds": round(seconds, 3),
             "tokens_per_second": round(self.tokens / max(seconds, 1e-9), 1),

@@ -1,4 +1,4 @@
-"""Training: AdamW on a task's batches, with evaluation on held-out ones, a log, checkpoints, and exact continuation.
+"""Training: an optimizer on a task's batches, with evaluation on held-out ones, a log, checkpoints, and exact continuation.
 
 Batches depend on (seed, step) only and random layers are seeded anew for each step, so a run that was stopped and resumed is, on the
 CPU, equal bit for bit to one that was not.
@@ -7,7 +7,7 @@ CPU, equal bit for bit to one that was not.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import isfinite
@@ -17,24 +17,47 @@ from typing import Any
 import torch
 from torch import nn
 
-from archdsl.diagnostics import ArchError, Diagnostic
-from archdsl.tasks.base import Batch, Split, Task, token_loss
+from archdsl.diagnostics import ArchError, Diagnostic, suggestion
+from archdsl.tasks.base import Batch, Task
 from archdsl.training import checkpoint
 from archdsl.training.config import TrainConfig
 from archdsl.training.log import Log, Meter
+from archdsl.training.objective import (
+    Objective,
+    check_sides,
+    cross_entropy,
+    device_of,
+    evaluate,
+    forward,
+    moved,
+    objective_of,
+    side_terms,
+    weighted,
+)
+from archdsl.training.optimizers import optimizer_for
+from archdsl.training.stages import Stage
 
-Objective = Callable[[nn.Module, Batch], torch.Tensor]
+__all__ = ["TrainResult", "cross_entropy", "evaluate", "forward", "optimizer_for", "train"]
+
 Record = dict[str, Any]
 
 
 @dataclass
 class TrainResult:
-    """How a run ended. history: one record per evaluation; metrics: the last held-out ones; checkpoint: the newest, if any was written."""
+    """How a run ended.
+
+    metrics: the last held-out ones; history: one record per evaluation. best: the held-out metrics where config.metric was best, at step
+    best_step. checkpoint, best_checkpoint: the newest and the best, if they were written. stopped: what ended the run early (on_eval,
+    report, patience, until, max_seconds), or None.
+    """
 
     steps: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     history: list[Record] = field(default_factory=list)
+    best: dict[str, float] = field(default_factory=dict)
+    best_step: int = 0
     checkpoint: Path | None = None
+    best_checkpoint: Path | None = None
     seconds: float = 0.0
     stopped: str | None = None
 
@@ -46,68 +69,55 @@ def train(
     *,
     objective: Objective | None = None,
     on_eval: Callable[[Record], bool | None] | None = None,
+    report: Callable[[int, float], bool] | None = None,
+    on_step: Callable[[int, nn.Module], None] | None = None,
+    stages: Sequence[Stage] = (),
     metadata: Mapping[str, str] | None = None,
 ) -> TrainResult:
     """Trains a model in place.
 
-    objective(model, batch) gives the scalar to minimise (by default the mean cross-entropy over asked positions). on_eval sees each
-    record; returning False ends the run. metadata goes into the checkpoints' weights (the spec's hash). Raises AD0811, AD0812 if the
-    loss stops being a number, AD0813 if `resume` finds a checkpoint of another run.
+    objective(model, batch) gives the scalar to minimise (by default the task's loss). on_eval sees each record; returning False ends the
+    run. report(step, value) sees config.metric after each evaluation; returning True ends the run (a search that prunes). on_step(step,
+    model) is called before each step with the module that is about to train: for schedules. stages: what archdsl.training.curriculum gives;
+    evaluation always uses `model` itself. metadata goes into the checkpoints' weights (the spec's name and structure hash), and a
+    checkpoint with other metadata is not resumed.
+
+    Raises AD0811, AD0812 if the loss stops being a number, AD0813 if `resume` finds a checkpoint of another run, AD0816 for side losses
+    that are not there.
     """
-    return _Run(model, task, config or TrainConfig(), objective or cross_entropy, on_eval, dict(metadata or {})).go()
+    hooks = _Hooks(objective or objective_of(task), on_eval, report, on_step, tuple(stages))
+    return _Run(model, task, config or TrainConfig(), hooks, dict(metadata or {})).go()
 
 
-def evaluate(model: nn.Module, task: Task, *, seed: int = 0, batch: int = 32, batches: int = 4, split: Split = "valid") -> dict[str, float]:
-    """The task's metrics, averaged over held-out batches."""
-    device, training = _device(model), model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            found = [task.metrics(forward(model, b), b) for b in (_to(task.batch(seed, i, batch, split), device) for i in range(batches))]
-    finally:
-        model.train(training)
-    return {key: sum(each[key] for each in found) / len(found) for key in found[0]}
-
-
-def forward(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Logits [B, T, V] of a batch, with its lengths if it has any."""
-    logits = model(batch["tokens"], lengths=batch["lengths"]) if "lengths" in batch else model(batch["tokens"])
-    return logits if isinstance(logits, torch.Tensor) else logits[0]
-
-
-def cross_entropy(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """The default objective."""
-    return token_loss(forward(model, batch), batch["targets"])
-
-
-def side_losses(model: nn.Module) -> torch.Tensor | float:
-    """The sum of what the spec's `aux` declarations left in the last forward pass."""
-    tables: list[Any] = [table for module in model.modules() if isinstance(table := getattr(module, "aux", None), dict)]
-    return sum((value.float().mean() for table in tables for value in table.values()), start=0.0)
-
-
-def optimizer_for(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices and larger tensors only: not biases, gains of norms, or other vectors."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=config.betas, weight_decay=0.0)
+@dataclass(frozen=True)
+class _Hooks:
+    objective: Objective
+    on_eval: Callable[[Record], bool | None] | None
+    report: Callable[[int, float], bool] | None
+    on_step: Callable[[int, nn.Module], None] | None
+    stages: tuple[Stage, ...]
 
 
 class _Run:
     """One run; `go` is the whole of it."""
 
-    def __init__(self, model: nn.Module, task: Task, config: TrainConfig, objective: Objective, on_eval: Any, metadata: dict[str, str]):
-        self.model, self.task, self.config, self.objective, self.on_eval, self.metadata = model, task, config, objective, on_eval, metadata
+    def __init__(self, model: nn.Module, task: Task, config: TrainConfig, hooks: _Hooks, metadata: dict[str, str]):
+        self.model, self.task, self.config, self.hooks, self.metadata = model, task, config, hooks, metadata
         if not any(p.requires_grad for p in model.parameters()):
             raise ArchError(Diagnostic("AD0811", "this model has nothing to train", hint="None of its parameters requires a gradient."))
-        self.device = _device(model)
+        if config.metric not in task.measures:
+            known = ", ".join(task.measures)
+            title = f"the task {task.name} has no metric `{config.metric}`"
+            raise ArchError(Diagnostic("AD0811", title, note=f"It has {known}.", hint=suggestion(config.metric, task.measures)))
+        self.sign = 1 if task.measures[config.metric].best == "max" else -1
+        self.device = device_of(model)
         self.optimizer = optimizer_for(model, config)
         self.out = Path(config.out) if config.out is not None else None
         self.result = TrainResult()
-        self.lasting = {**config.lasting(), "task": task.name, **{f"meta:{k}": v for k, v in metadata.items()}}
+        self.stale = 0  # evaluations since the best one
+        stages = {"stages": [stage.until for stage in hooks.stages]} if hooks.stages else {}
+        told = {"task": task.name, "task_settings": dict(task.settings), **{f"meta:{k}": v for k, v in metadata.items()}}
+        self.lasting = {**config.lasting(), **stages, **told}
 
     def go(self) -> TrainResult:
         start, training = time.perf_counter(), self.model.training
@@ -134,46 +144,59 @@ class _Run:
                 Diagnostic("AD0813", f"`{self.out}` already holds a run", note=f"Its newest checkpoint is {found[-1]}.", hint=hint)
             )
         state = checkpoint.load(found[-1], self.model, self.optimizer, self.lasting)
-        self.result.checkpoint = found[-1]
-        self.result.metrics = dict(state.get("metrics", {}))
-        self.result.steps = int(state["step"])
-        return self.result.steps
+        result = self.result
+        result.checkpoint = found[-1]
+        result.metrics, result.best = dict(state.get("metrics", {})), dict(state.get("best", {}))
+        result.steps, result.best_step, self.stale = int(state["step"]), int(state.get("best_step", 0)), int(state.get("stale", 0))
+        if self.config.metric not in result.best:  # it was another metric that was followed before
+            result.best, result.best_step, self.stale = {}, 0, 0
+        best = found[-1].parent / checkpoint.BEST
+        result.best_checkpoint = best if best.is_dir() else None
+        return result.steps
 
     def _steps(self, first: int, tick: Callable[[int, float], None]) -> None:
         config, meter, start = self.config, Meter(), time.perf_counter()
         for step in range(first, config.steps):
-            loss, norm, tokens = self._step(step)
-            meter.add(loss, norm, tokens)
+            loss, norm, tokens, sides = self._step(step, first)
+            meter.add(loss, norm, tokens, sides)
             tick(step + 1, loss)
             self.result.steps = step + 1
             late = config.max_seconds is not None and time.perf_counter() - start > config.max_seconds
             last = late or step + 1 == config.steps
             if last or (step + 1) % config.eval_every == 0:
-                go_on = self._evaluate(step, meter)
+                why = self._evaluate(step, meter)
                 meter = Meter()
-                last = last or not go_on
-                if not go_on:
-                    self.result.stopped = "on_eval"
+                self.result.stopped = why or ("max_seconds" if late and step + 1 < config.steps else None)
+                last = last or why is not None
                 if config.save_every == 0 or last:
                     self._save()
             elif config.save_every and (step + 1) % config.save_every == 0:
                 self._save()
             if last:
-                self.result.stopped = "max_seconds" if late and step + 1 < config.steps else self.result.stopped
                 return
 
-    def _step(self, step: int) -> tuple[float, float, int]:
-        """One update. Returns the loss, the gradient's norm, and the number of tokens."""
-        config = self.config
+    def _stage(self, step: int) -> nn.Module:
+        """The module that trains at a step."""
+        done = step / max(1, self.config.steps)
+        return next((stage.model for stage in self.hooks.stages if done < stage.until), self.model)
+
+    def _step(self, step: int, first: int) -> tuple[float, float, int, dict[str, float]]:
+        """One update. Returns the loss, the gradient's norm, the number of asked-of numbers (tokens), and the side losses."""
+        config, model = self.config, self._stage(step)
         torch.manual_seed((config.seed << 31) + step)
-        self.model.train()
-        batch = _to(self.task.batch(config.seed, step, config.batch, "train"), self.device)
+        model.train()
+        if self.hooks.on_step is not None:
+            self.hooks.on_step(step, model)
+        batch = moved(self.task.batch(config.seed, step, config.batch, "train"), self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate(step)
         self.optimizer.zero_grad(set_to_none=True)
         with self._precision():
-            loss = self.objective(self.model, batch)
-            total = loss + side_losses(self.model)
+            loss = self.hooks.objective(model, batch)
+            sides = side_terms(model)
+            total = loss + weighted(sides, config.sides)
+        if step == first and config.sides:
+            check_sides(model, config.sides)
         value = float(total.detach())
         if not isfinite(value):
             raise self._diverged(step, "loss", value)
@@ -183,7 +206,7 @@ class _Run:
         if not isfinite(norm):
             raise self._diverged(step, "gradient's norm", norm)
         self.optimizer.step()
-        return float(loss.detach()), norm, batch["tokens"].numel()
+        return float(loss.detach()), norm, _numbers(batch), {path: float(side.detach()) for path, side in sides.items()}
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self.config.precision == "bfloat16" else nullcontext()
@@ -199,32 +222,55 @@ class _Run:
             )
         )
 
-    def _evaluate(self, step: int, meter: Meter) -> bool:
-        config = self.config
+    def _evaluate(self, step: int, meter: Meter) -> str | None:
+        """Measures, logs and asks; what ends the run here, if anything does."""
+        config, result = self.config, self.result
         with self._precision():
             found = evaluate(self.model, self.task, seed=config.seed, batch=config.batch, batches=config.eval_batches)
         if not all(isfinite(value) for value in found.values()):
             raise self._diverged(step, "held-out loss", found.get("loss", float("nan")))
         record: Record = {"step": step + 1, "lr": config.rate(step), **meter.record(), "valid": found}
-        self.result.metrics = found
-        self.result.history.append(record)
+        result.metrics = found
+        result.history.append(record)
         self.log.write(record)
-        return self.on_eval is None or self.on_eval(record) is not False
+        value = found[config.metric]
+        self._follow(step + 1, value, found)
+        if self.hooks.on_eval is not None and self.hooks.on_eval(record) is False:
+            return "on_eval"
+        if self.hooks.report is not None and self.hooks.report(step + 1, value):
+            return "report"
+        if config.until is not None and self.sign * value >= self.sign * config.until:
+            return "until"
+        return "patience" if config.patience and self.stale >= config.patience else None
+
+    def _follow(self, step: int, value: float, found: dict[str, float]) -> None:
+        """Remembers the best evaluation, and keeps its weights if that is wanted."""
+        result = self.result
+        self.stale += 1
+        if result.best and self.sign * value <= self.sign * result.best[self.config.metric]:
+            return
+        result.best, result.best_step, self.stale = found, step, 0
+        if self.config.keep_best and self.out is not None:
+            self._sound()
+            state = {"step": step, "config": self.lasting, "metrics": found}
+            result.best_checkpoint = checkpoint.save_best(self.out, self.model, state, self.metadata)
+
+    def _sound(self) -> None:
+        """Never replace a good checkpoint by a broken one."""
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            raise self._diverged(self.result.steps - 1, "weights", float("nan"))
 
     def _save(self) -> None:
         if self.out is None:
             return
-        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):  # never replace a good checkpoint by a broken one
-            raise self._diverged(self.result.steps - 1, "weights", float("nan"))
-        state = {"step": self.result.steps, "config": self.lasting, "metrics": self.result.metrics}
-        self.result.checkpoint = checkpoint.save(self.out, self.model, self.optimizer, state, self.config.keep, self.metadata)
+        self._sound()
+        result = self.result
+        state = {"step": result.steps, "config": self.lasting, "metrics": result.metrics}
+        state |= {"best": result.best, "best_step": result.best_step, "stale": self.stale}
+        result.checkpoint = checkpoint.save(self.out, self.model, self.optimizer, state, self.config.keep, self.metadata)
 
 
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    fields: dict[str, Any] = {**batch}
-    moved: Any = {key: value.to(device) for key, value in fields.items()}
-    return moved
+def _numbers(batch: Batch) -> int:
+    """How many tokens, pixels or values went in."""
+    fields: Mapping[str, Any] = batch
+    return sum(int(fields[key].numel()) for key in ("tokens", "image", "series") if key in fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,8 @@ def project(tmp_path):
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
     (tmp_path / "tests" / "test_rows.py").write_text(FILE)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "catalogue.yaml").write_text("- slug: alpha\n- slug: beta\n- slug: gamma\n")
     return tmp_path
 
 
@@ -44,11 +47,14 @@ def project(tmp_path):
         (["--row", "beta"], 0, "2 passed"),
         (["--row", "alpha", "--row", "beta"], 0, "3 passed"),
         (["--row", "gamma"], 4, "no test is marked row(gamma)"),
+        (["--row", "alhpa"], 4, "no row is called alhpa. Did you mean alpha?"),
+        (["--row", "omega"], 4, "no row is called omega."),
     ],
 )
 def test_row_option(project, options, code, line):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:xdist", *options], cwd=project, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "pytest", "-p", "no:xdist", *options],
+        cwd=project, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     assert line in done.stdout + done.stderr

@@ -13,6 +13,7 @@ from archdsl.graph.expressions import Expr
 from archdsl.graph.torch_text import to_torch
 from archdsl.language.parser import parse
 from archdsl.primitives.act import class_name, class_source
+from archdsl.primitives.support.levels import pack_levels, unpack_levels
 
 STD = Path(__file__).parents[2] / "specs" / "std" / "activations.arch"
 
@@ -44,7 +45,7 @@ def run(expr: Expr, **tensors: torch.Tensor) -> torch.Tensor:
 
 def generated(act: Act):
     """The generated torch.autograd.Function of an act."""
-    scope = {"torch": torch, "F": F, "with_kernel": lambda plain: plain}
+    scope = {"torch": torch, "F": F, "with_kernel": lambda plain: plain, "pack_levels": pack_levels, "unpack_levels": unpack_levels}
     name = class_name(act.name)
     exec(class_source(name, act), scope)
     return scope[name]

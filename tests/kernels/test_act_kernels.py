@@ -19,7 +19,7 @@ from tests.graph.formulas import standard
 
 SPEC = """import "std/activations.arch"
 act duo(a, b; w = 0.7) = a * sigmoid(w * b) + exp(-a * a)
-act bent(x) = if x > 0 then x else 0.1 * x backward if x > 0 then 1 else 0.5
+act bent(x) = if x > 0 then x else 0.1 * x backward if x > 0 then 1 else 0.5 * exp(x)
 arch A(d = 64) {
     in x: [T, d]
     y = x -> linear(d) -> swish -> linear(d) -> golu

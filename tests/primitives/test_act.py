@@ -13,6 +13,7 @@ from archdsl.graph.acts import lower_act
 from archdsl.language.parser import parse
 from archdsl.primitives import TABLE
 from archdsl.primitives.act import class_name
+from archdsl.primitives.support.levels import pack_levels, unpack_levels
 from tests.primitives.helpers import LAST, FakeEmitter, check, refused, value
 
 TEXT = """
@@ -46,6 +47,8 @@ def run(node, *tensors, **weights):
         "F": F,
         "self": SimpleNamespace(**weights),
         "with_kernel": lambda plain: plain,
+        "pack_levels": pack_levels,
+        "unpack_levels": unpack_levels,
         **{f"x{i}": t for i, t in enumerate(tensors)},
     }
     for source in e.definitions.values():
@@ -111,6 +114,18 @@ def test_per_axis_parameters_stand_along_their_axis():
     result, text = run(check("act", value("T", 6), act=ACTS["prelu"], axis=-1), x, a=slope)
     assert text == "Prelu.apply(x0, self.a)"
     assert torch.allclose(result, torch.where(x > 0, x, slope * x))
+
+
+def test_a_constant_keeps_the_shape():
+    """A value of learned numbers alone stretches to the input; its gradient is the sum."""
+    (declared,) = parse(Source("acts.arch", "act learned(x; b = 2.0) = 3 * b")).declarations
+    node = check("act", value("T", 3), act=lower_act(declared, {}, {}.get))
+    x, b = torch.zeros(5, 3, requires_grad=True), torch.tensor(2.0, requires_grad=True)
+    y, _ = run(node, x, b=b)
+    assert torch.equal(y, torch.full((5, 3), 6.0))
+    y.sum().backward()
+    assert torch.equal(x.grad, torch.zeros(5, 3))
+    assert b.grad == 45
 
 
 def test_two_inputs():

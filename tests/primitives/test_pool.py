@@ -139,3 +139,12 @@ def test_upsample_to_a_size():
     assert str(check("upsample", value(3, "H", "W"), scale=2).outputs[0].type) == "[3, 2*H, 2*W]"
     for wrong in ({}, {"scale": 2, "size": 8}, {"scale": 1.5}, {"scale": 2, "mode": "area"}, {"size": [1]}):
         assert refused("upsample", value(3, 5, 7), **wrong).code == "AD0316"
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_upsample_keeps_the_corners(mode):
+    x = torch.randn(2, 3, 5, 7, dtype=torch.float64)
+    out = run(check("upsample", value(3, 5, 7), size=[9, 11], mode=mode, corners=True), x)
+    assert torch.equal(out, F.interpolate(x, (9, 11), mode=f"bi{mode}", align_corners=True))
+    assert torch.allclose(out[..., ::8, ::10], x[..., ::4, ::6])
+    assert refused("upsample", value(3, 5, 7), scale=2, corners=True).code == "AD0316"

@@ -125,6 +125,11 @@ def mega_ema(w: Weights, s: Any, x: Tensor) -> Step:
     return (h,), (w["eta"] * h).sum(-1)
 
 
+def diagonal(w: Weights, s: Any, a: Tensor, b: Tensor) -> Step:
+    h = a * s[0] + b
+    return (h,), h
+
+
 def ema(w: Weights, s: Any, x: Tensor) -> Step:
     h = s[0] + (1 - 0.9) * (x - s[0])
     return (h,), h
@@ -203,6 +208,32 @@ def lstm_peephole(w: Weights, s: Any, x: Tensor) -> Step:
     return (h, c), h
 
 
+def layer_norm(w: Weights, name: str, x: Tensor) -> Tensor:
+    y = (x - x.mean()) / (x.var(correction=0) + 1e-5).sqrt() * w[f"{name}.weight"]
+    return y + w[f"{name}.bias"] if f"{name}.bias" in w else y
+
+
+def elman_layernorm(w: Weights, s: Any, x: Tensor) -> Step:
+    h = tanh(layer_norm(w, "norm", affine(w, "input", x) + affine(w, "recurrent", s[0])))
+    return (h,), h
+
+
+def lstm_layernorm(w: Weights, s: Any, x: Tensor) -> Step:
+    summed = layer_norm(w, "recurrent_norm", affine(w, "recurrent", s[0])) + layer_norm(w, "input_norm", affine(w, "input", x))
+    i, f, g, o = summed.chunk(4)
+    c = sigmoid(f) * s[1] + sigmoid(i) * tanh(g)
+    h = sigmoid(o) * tanh(layer_norm(w, "cell_norm", c))
+    return (h, c), h
+
+
+def gru_layernorm(w: Weights, s: Any, x: Tensor) -> Step:
+    summed = layer_norm(w, "recurrent_norm", affine(w, "recurrent", s[0])) + layer_norm(w, "input_norm", affine(w, "input", x))
+    r, z = (sigmoid(part) for part in summed.chunk(2))
+    back = layer_norm(w, "new_recurrent_norm", affine(w, "new_recurrent", s[0]))
+    h = (1 - z) * tanh(layer_norm(w, "new_input_norm", affine(w, "new_input", x)) + r * back) + z * s[0]
+    return (h,), h
+
+
 def gru(w: Weights, s: Any, x: Tensor) -> Step:
     (xr, xz, xc), (hr, hz, hc) = affine(w, "input", x).chunk(3), affine(w, "recurrent", s[0]).chunk(3)
     z, c = sigmoid(xz + hz), tanh(xc + sigmoid(xr + hr) * hc)
@@ -278,10 +309,23 @@ class _Spike(torch.autograd.Function):
         return grad / (1 + (math.pi * x) ** 2)
 
 
+class _SpikeAt(_Spike):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x >= 0).to(x.dtype)
+
+
 def lif(w: Weights, s: Any, x: Tensor) -> Step:
     u = 0.9 * s[0] + x
     spike: Tensor = _Spike.apply(u - 1.0)
     return (u - spike,), spike
+
+
+def lif_reset(w: Weights, s: Any, x: Tensor) -> Step:
+    u = s[0] + (x - s[0]) / 2
+    spike: Tensor = _SpikeAt.apply(u - 1.0)
+    return (u * (1 - spike),), spike
 
 
 __all__ = [n for n, f in dict(globals()).items() if callable(f) and getattr(f, "__module__", "") == __name__ and not n.startswith("_")]

@@ -12,7 +12,12 @@ CLOSE = 1e-10
 HEAVY = {"hard/depthprog.arch"}  # a stack of full size
 KEYS = [*SMALL, *(name(p) for p in files(HARD) if name(p) not in HEAVY)]
 DECODABLE = [k for k in KEYS if spec(k).causality.decodable]
-MEMORY = {"language/transformer.arch": ("source", "target"), "hard/encdec.arch": ("source", "target")}
+MEMORY = {
+    "coordinates/mip_hypernet.arch": ("gamma", "x"),
+    "hard/encdec.arch": ("source", "target"),
+    "language/transformer.arch": ("source", "target"),
+    "language/universal_transformer.arch": ("source", "target"),
+}
 
 
 def test_what_claims_to_be_causal_can_be_decoded() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import archdsl
+from archdsl.compiler import build
 from archdsl.diagnostics import Source
 from archdsl.language import format_text
 from archdsl.language.parser import parse
@@ -21,11 +22,22 @@ def has_arch(path: Path) -> bool:
     return any(type(d).__name__ == "BlockDecl" and d.is_arch for d in parse(Source(str(path), path.read_text())).declarations)
 
 
+LEFT_OUT = {  # weights that the first output does not depend on
+    "language/bert.arch": ("pooler.",),
+    "sequence/trm.arch": ("stop.",),
+    "vision/revcol.arch": ("columns.0.Column.Scaled",),  # what stood before the first column is zero
+    "vision/revcol_trained.arch": ("quarters.0.columns.0.Column.Scaled", *(f"quarters.{q}.Supervision." for q in range(3))),
+}
+
+CHOOSES = {"sequence/global_workspace.arch"}  # one of several in evaluation: only training learns
+
+PUBLISHED = {"language/smollm2_depth.arch"}  # they come with published weights, so in one size: run in tests/search/depth
+
 ARCHS = [p for p in files() if has_arch(p)]
 
 
 def test_the_table_of_small_sizes_knows_every_spec() -> None:
-    assert set(SMALL) == {name(p) for p in ARCHS}
+    assert set(SMALL) == {name(p) for p in ARCHS} - PUBLISHED
 
 
 @pytest.mark.parametrize("path", [*files(), *files(HARD)], ids=name)
@@ -44,7 +56,7 @@ def test_contracts_hold_and_weights_are_as_promised(path: Path) -> None:
     stated = [d for d in parse(Source(str(path), path.read_text())).declarations if isinstance(d, Expect)]
     assert len(spec.contracts) == len(stated)
     assert stated
-    built = spec.build(device="meta")
+    built = build(spec.graph, device="meta")
     assert sum(p.numel() for p in built.parameters()) == spec.parameters
     assert {k: tuple(v.shape) for k, v in built.state_dict().items()} == spec.weight_shapes
     assert sum(b.numel() for b in built.buffers()) == spec.buffers
@@ -61,8 +73,10 @@ def test_forward_and_backward(key: str) -> None:
     """Finite outputs, and a gradient for every parameter that is not left out on purpose."""
     made = model(key)
     made.zero_grad()
+    made.train(key in CHOOSES)
     out = first(made(**inputs(spec(key))))
+    made.eval()
     assert torch.isfinite(out).all()
     (out * torch.randn_like(out)).sum().backward()
     without = [n for n, p in made.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all() or not p.grad.any()]
-    assert without == ([n for n in without if n.startswith("pooler.")] if key == "language/bert.arch" else [])
+    assert [n for n in without if not n.startswith(LEFT_OUT.get(key, ()))] == []

@@ -25,9 +25,9 @@ MATRIX = ((3, 4),)
 STARTS: dict[str, tuple[tuple[int, ...], ...]] = {
     "normalised_linear_attention": ((3, 4), (3,)), "mlstm": ((3, 5), (3,), ()),
     "selective": ((5, 3),), "s4d": ((5, 3),), "lssl": ((5, 3),), "mega_ema": ((5, 3),),
-    "rg_lru": ((5,),), "ema": ((5,),), "hgrn": ((5,),), "qrnn_pool": ((5,),), "sru": ((5,),), "lif": ((5,),), "max_plus": ((5,),),
+    "rg_lru": ((5,),), "diagonal": ((5,),), "ema": ((5,),), "hgrn": ((5,),), "qrnn_pool": ((5,),), "sru": ((5,),), "lif": ((5,),), "lif_reset": ((5,),), "max_plus": ((5,),),
     "softmax_stream": ((5,), ()), "aaren": ((), (), (5,)), "wkv4": ((5,), (5,)), "jordan": ((4,),),
-    "lstm_1997": ((3,), (3,)), "lstm": ((3,), (3,)), "lstm_peephole": ((3,), (3,)), "para_lstm": ((3,), (3,)),
+    "lstm_1997": ((3,), (3,)), "lstm": ((3,), (3,)), "lstm_peephole": ((3,), (3,)), "lstm_layernorm": ((3,), (3,)), "para_lstm": ((3,), (3,)),
     "slstm": ((3,),) * 4,
 }  # fmt: skip
 COMPLEX = {"s4d", "lru", "hgrn"}

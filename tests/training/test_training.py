@@ -10,11 +10,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+import archdsl
 from archdsl.diagnostics import ArchError
+from archdsl.runtime.weights import load_weights
 from archdsl.tasks import get_task
-from archdsl.training import TrainConfig, evaluate, train
+from archdsl.training import TrainConfig, accuracy_by, curriculum, evaluate, train
 from archdsl.training.checkpoint import checkpoints
-from archdsl.training.loop import optimizer_for
+from archdsl.training.objective import cross_entropy
+from archdsl.training.optimizers import optimizer_for
 
 
 class Small(nn.Module):
@@ -194,3 +197,212 @@ def test_frozen_models_and_bad_settings_are_refused():
     with pytest.raises(ArchError) as caught:
         TrainConfig(steps=-1, batch=0, schedule="cosin", lr=float("nan"), resume=True)
     assert len(caught.value.diagnostics) == 5
+    assert code(lambda: TrainConfig(optimizer="lion")) == "AD0811"
+    assert code(lambda: TrainConfig(keep_best=True)) == "AD0811"
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "rmsprop"])
+def test_each_optimizer_learns_and_resumes_bit_for_bit(tmp_path, optimizer):
+    settings = {**SETTINGS, "optimizer": optimizer, "lr": 0.1 if optimizer == "sgd" else 1e-2, "steps": 16}
+    whole, broken = Small(), Small()
+    result = train(whole, TASK, TrainConfig(**settings))
+    assert result.metrics["loss"] < result.history[0]["valid"]["loss"]
+    train(broken, TASK, TrainConfig(out=tmp_path, **settings), on_eval=lambda record: record["step"] < 8)
+    resumed = Small(seed=5)
+    train(resumed, TASK, TrainConfig(out=tmp_path, resume=True, **settings))
+    assert same(whole, resumed)
+
+
+def worsening(after: int):
+    """An objective that trains for some steps and then undoes it."""
+    calls = []
+
+    def objective(model, batch):
+        calls.append(batch)
+        loss = cross_entropy(model, batch)
+        return loss if len(calls) <= after else -loss
+
+    return objective
+
+
+def test_patience_ends_a_run_and_the_best_weights_are_kept(tmp_path):
+    model = Small(dropout=0.0)
+    config = TrainConfig(steps=200, batch=16, lr=1e-2, eval_every=5, eval_batches=2, patience=3, out=tmp_path, keep_best=True)
+    result = train(model, TASK, config, objective=worsening(20))
+    assert (result.stopped, result.best_step, result.steps) == ("patience", 20, 35)
+    assert result.best["loss"] < result.metrics["loss"]
+    assert result.best_checkpoint == tmp_path / "best"
+    best = Small(dropout=0.0)
+    load_weights(best, tmp_path / "best" / "model.safetensors")
+    assert evaluate(best, TASK, batch=16, batches=2) == pytest.approx(result.best)
+    assert "best" not in [p.name for p in checkpoints(tmp_path)]
+
+
+def test_patience_is_remembered_over_a_resumed_run(tmp_path):
+    settings = {"batch": 16, "lr": 1e-2, "eval_every": 5, "eval_batches": 2, "patience": 3, "schedule": "constant"}
+    objective = worsening(20)
+    train(Small(dropout=0.0), TASK, TrainConfig(steps=30, out=tmp_path, **settings), objective=objective)
+    result = train(Small(), TASK, TrainConfig(steps=200, out=tmp_path, resume=True, **settings), objective=objective)
+    assert (result.stopped, result.best_step, result.steps) == ("patience", 20, 35)
+
+
+def test_until_knows_which_way_a_metric_is_better():
+    task = get_task("copy", symbols=1, vocab=6)
+    config = TrainConfig(steps=500, lr=1e-2, eval_every=10, metric="accuracy", until=0.9)
+    result = train(Small(d=32, dropout=0.0), task, config)
+    assert result.stopped == "until"
+    assert result.metrics["accuracy"] >= 0.9
+    assert all(record["valid"]["accuracy"] < 0.9 for record in result.history[:-1])
+    assert train(Small(), task, TrainConfig(steps=20, eval_every=10, until=1e3)).steps == 10  # a loss of at most 1000
+    with pytest.raises(ArchError, match="`acuracy`") as caught:
+        train(Small(), task, TrainConfig(metric="acuracy"))
+    assert "accuracy" in caught.value.diagnostics[0].hint
+
+
+def test_report_sees_the_metric_and_can_end_the_run():
+    seen = []
+
+    def report(step, value):
+        seen.append((step, value))
+        return step == 8
+
+    result = train(Small(), TASK, TrainConfig(metric="rows_right", **SETTINGS), report=report)
+    assert result.stopped == "report"
+    assert seen == [(r["step"], r["valid"]["rows_right"]) for r in result.history]
+    assert [step for step, _ in seen] == [4, 8]
+
+
+def test_on_step_is_a_schedule_over_any_setting_of_the_model():
+    rates = []
+
+    def on_step(step, model):
+        model.dropout.p = 0.5 * step / 12
+        rates.append(model.dropout.p)
+
+    train(Small(), TASK, TrainConfig(**SETTINGS), on_step=on_step)
+    assert rates == pytest.approx([0.5 * step / 12 for step in range(12)])
+
+
+class Routed(Small):
+    """Two parts with a side loss each, whose gradients are the weights given to them."""
+
+    def __init__(self):
+        super().__init__(dropout=0.0)
+        self.layers = nn.ModuleList([Part(), Part()])
+
+    def forward(self, tokens, lengths=None):
+        for layer in self.layers:
+            layer()
+        return super().forward(tokens)
+
+
+class Part(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.level = nn.Parameter(torch.zeros(1))
+
+    def forward(self):
+        self.aux = {"balance": 2 * self.level, "size": self.level.square()}
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [
+        ({}, [2.0, 2.0]),
+        ({"layers.*": 0.5}, [1.0, 1.0]),
+        ({"layers.*.balance": 0.5, "layers.1": 0.0}, [1.0, 0.0]),
+        ({"*": 0.0, "layers.0.balance": 3.0}, [6.0, 0.0]),
+    ],
+)
+def test_side_losses_are_weighed_by_path(sides, expected):
+    model, found = Routed(), []
+    settings = {**SETTINGS, "steps": 2, "lr": 1e-9, "clip": 0.0, "eval_every": 1}
+    result = train(model, TASK, TrainConfig(sides=sides, **settings), on_eval=lambda r: found.append([p.level.grad for p in model.layers]))
+    assert [float(grad) for grad in found[0]] == pytest.approx(expected, abs=1e-6)
+    assert set(result.history[0]["sides"]) == {f"layers.{i}.{name}" for i in (0, 1) for name in ("balance", "size")}
+
+
+def test_a_side_loss_that_is_not_there_is_told():
+    assert code(lambda: train(Routed(), TASK, TrainConfig(sides={"layers.*.router": 0.1}, **SETTINGS))) == "AD0816"
+
+
+LOOP = "arch A(rounds = 3) { in x: int[T]\n return x -> embedding(16, 8) -> loop rounds { linear(8) -> tanh } -> linear(16) }"
+
+
+@pytest.mark.row("cgar")
+def test_stages_train_the_same_weights_with_other_settings(tmp_path):
+    spec = archdsl.parse(LOOP)
+
+    def run(steps, out=None, resume=False, stop=None, plan=((0.25, {"rounds": 1}), (0.5, {"rounds": 2})), seed=0):
+        model, used = spec.build(seed=seed), []
+        config = TrainConfig(steps=steps, batch=4, eval_every=4, out=out, resume=resume)
+
+        def on_step(step, at):
+            used.append((step, depth_of(at)))
+
+        result = train(model, TASK, config, stages=curriculum(spec, model, plan), on_step=on_step, on_eval=lambda r: r["step"] != stop)
+        return model, used, result
+
+    model, used, _ = run(16)
+    assert [depth for _, depth in used] == [1] * 4 + [2] * 4 + [3] * 8
+    plain, _, _ = run(16, plan=())
+    assert not same(model, plain)
+    run(16, tmp_path, stop=8)
+    resumed, used, _ = run(16, tmp_path, resume=True, seed=7)
+    assert used[0] == (8, 3)
+    assert same(model, resumed)
+
+
+def depth_of(model: nn.Module) -> int:
+    """How many rounds of the loop a forward pass runs."""
+    calls = []
+    (linear,) = {m for n, m in model.named_modules() if n.endswith("linear") and getattr(m, "weight", torch.empty(0)).shape == (8, 8)}
+    handle = linear.register_forward_hook(lambda *_: calls.append(1))
+    model(torch.zeros(1, 2, dtype=torch.long))
+    handle.remove()
+    return len(calls)
+
+
+def test_a_stage_may_not_change_the_weights():
+    spec = archdsl.parse("arch A(n = 2) { in x: [4]\n return x -> repeat n { linear(4) } }")
+    assert code(lambda: curriculum(spec, spec.build(), [(0.5, {"n": 1})])) == "AD0817"
+    loop = archdsl.parse(LOOP)
+    for shares in ([0.5, 0.3], [0.0], [1.5]):
+        assert code(lambda shares=shares: curriculum(loop, loop.build(), [(share, {"rounds": 1}) for share in shares])) == "AD0817"
+
+
+def test_an_edited_spec_and_another_task_are_not_resumed(tmp_path):
+    def run(text, task=TASK, **settings):
+        spec = archdsl.parse(text)
+        metadata = {"spec": spec.name, "structure": spec.structure_hash}
+        return train(spec.build(), task, TrainConfig(steps=2, batch=4, out=tmp_path, resume=True, **settings), metadata=metadata)
+
+    run(LOOP)
+    assert run(LOOP.replace("arch A", "# a comment\narch A")).steps == 2
+    with pytest.raises(ArchError, match="the spec was edited"):
+        run(LOOP.replace("tanh", "relu"))
+    with pytest.raises(ArchError, match="task_settings"):
+        run(LOOP, get_task("copy", symbols=4))
+
+
+def test_accuracy_by_depth():
+    task = get_task("binary_successor", bits=6)
+
+    class Copies(nn.Module):
+        """Right where there is no carry: it repeats the number with its first digit turned."""
+
+        def forward(self, tokens):
+            logits = torch.zeros(*tokens.shape, task.vocab)
+            for row, words in enumerate(tokens.tolist()):
+                end = words.index(1)
+                answer = [{3: 4, 4: 3, 5: 3}[words[0]], *words[1:end], 2] if end > 1 else [3, 5, 2]
+                for i, word in enumerate(answer[: len(words) - end]):
+                    logits[row, end + i, word] = 9.0
+            return logits
+
+    found = accuracy_by(Copies(), task, batches=4)
+    assert set(found) == set(range(6))
+    assert found[0][0] == 1.0
+    assert all(found[depth][0] == 0.0 for depth in range(1, 6))
+    assert sum(count for _, count in found.values()) == 4 * 64
+    assert code(lambda: accuracy_by(Small(), TASK)) == "AD0814"

@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from archdsl.primitives.support.clock import Clock
 
 
-def mix_skipped(x: Tensor, through: Tensor, scores: Tensor, chosen: Tensor) -> Tensor:
-    """x, moved towards what came through the body where it was chosen."""
+def mix_skipped(x: Tensor, through: Tensor, scores: Tensor, chosen: Tensor, gated: bool = True) -> Tensor:
+    """x, moved towards what came through the body where it was chosen; replaced by it if not `gated`."""
+    if not gated:
+        return torch.where(chosen, through, x)
     return torch.where(chosen, x + torch.sigmoid(scores) * (through - x), x)
 
 
@@ -45,10 +48,10 @@ def at_positions(x: Tensor, order: Tensor, axis: int) -> Tensor:
     return x.gather(axis, index.expand(*order.shape, *x.shape[x.dim() + axis + 1 :]))
 
 
-def put_back(x: Tensor, through: Tensor, scores: Tensor, order: Tensor, count: Tensor) -> Tensor:
+def put_back(x: Tensor, through: Tensor, scores: Tensor, order: Tensor, count: Tensor, gated: bool = True) -> Tensor:
     """x with the chosen positions moved towards what came through the body, `through` [batch, ..., M, d]."""
     chosen = (torch.arange(order.shape[-1], device=x.device) < count).unsqueeze(-1)
-    moved = mix_skipped(at_positions(x, order, -2), through, at_positions(scores, order, -2), chosen)
+    moved = mix_skipped(at_positions(x, order, -2), through, at_positions(scores, order, -2), chosen, gated)
     return x.scatter(-2, order.unsqueeze(-1).expand_as(moved), moved)
 
 
@@ -68,3 +71,14 @@ def inner_clock(slot: dict, count: Tensor, new: int, limit: int) -> Clock:
     clock.begin(new, count.squeeze(-1))
     clock.limit = limit
     return clock
+
+
+def choice_loss(scores: Tensor, order: Tensor, count: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Cross-entropy of sigmoid(scores) with whether each position was chosen: a score above 0 comes to say so without the later ones."""
+    first = (torch.arange(order.shape[-1], device=order.device) < count).to(scores.dtype)
+    chosen = torch.zeros_like(scores.squeeze(-1)).scatter(-1, order, first)
+    if lengths is None:
+        return F.binary_cross_entropy_with_logits(scores.squeeze(-1), chosen)
+    real = torch.arange(chosen.shape[-1], device=order.device) < lengths.view(-1, *[1] * (chosen.dim() - 1))
+    each = F.binary_cross_entropy_with_logits(scores.squeeze(-1), chosen, reduction="none")
+    return (each * real).sum() / real.expand_as(each).sum().clamp(min=1)

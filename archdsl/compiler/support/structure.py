@@ -45,6 +45,20 @@ def halting_share(logit: Tensor, left: Tensor, threshold: float, last: bool) -> 
     return torch.where(left - share <= 1 - threshold, left, share)
 
 
+def pondered(ponder: Tensor, left: Tensor, share: Tensor) -> Tensor:
+    """The cost of each position so far: one per round it ran, and the remainder of its probability when it stops (Graves, 2016)."""
+    return ponder + (left > 0) + torch.where(share == left, left, 0.0)
+
+
+def pondering(ponder: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """The mean cost over the positions of a batch, ponder [B, ..., T, 1]; padding does not count."""
+    if lengths is None:
+        return ponder.mean()
+    real = torch.arange(ponder.shape[-2], device=ponder.device) < lengths.view(-1, *[1] * (ponder.dim() - 2))
+    real = real.unsqueeze(-1).expand_as(ponder)
+    return (ponder * real).sum() / real.sum().clamp(min=1)
+
+
 def clear_aux(model: nn.Module) -> None:
     """Forgets the side losses of the previous forward pass."""
     for module in model.modules():

@@ -165,14 +165,22 @@ def same_lead(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, causal: bool = False, window: int | None = None, lengths: Tensor | None = None, **options: Any
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    causal: bool = False,
+    window: int | None = None,
+    lengths: Tensor | None = None,
+    offset: int = 0,
+    **options: Any,
 ) -> Tensor:
-    """Attention over whole sequences. lengths [B, ...]: keys beyond are not seen. options: those of `attend_at`."""
+    """Attention over whole sequences. lengths [B, ...]: keys beyond are not seen. offset: keys before the first query's own. options: those
+    of `attend_at`."""
     q, k, v = same_lead(q, k, v)
-    if causal and window is None and options.keys() <= {"scale", "dropout"}:  # padding comes after each sequence: causal is enough
+    if causal and window is None and not offset and options.keys() <= {"scale", "dropout"}:  # padding comes after each sequence: causal is enough
         return attend_fused(q, k, v, options.get("scale"), None, True, options.get("dropout", 0.0))
     keys = torch.arange(k.shape[-2], device=q.device)
-    distance = torch.arange(q.shape[-2], device=q.device)[:, None] - keys
+    distance = torch.arange(q.shape[-2], device=q.device)[:, None] + offset - keys
     allowed = seen(distance, causal, window)
     if lengths is not None and not causal:
         real = keys < lengths.to(q.device).view(*lengths.shape, *[1] * (q.dim() - lengths.dim()))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archdsl.primitives.support.attention import attend_at, attend_fused, seen
+from archdsl.primitives.support.attention import attend_at, attend_fused, same_lead, seen
 from archdsl.primitives.support.clock import Clock
 
 
@@ -112,14 +112,41 @@ def attend_step_with(
     return attend_at(q, k, v, distance, None if single else allowed, True, **options)
 
 
-def seen_keys(q: Tensor, rows: int, clock: Clock, window: int | None, chunk: int | None) -> tuple[Tensor, Tensor | None]:
-    """The distance of the new queries from the kept rows, and which of them they see: to broadcast over [B, ..., h, new, rows]."""
+def attend_step_past(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    slot: dict[str, Tensor],
+    clock: Clock,
+    past: str,
+    window: int | None = None,
+    chunk: int | None = None,
+    **options: Any,
+) -> Tensor:
+    """Decoding form of causal `attend` where k, v or both hold all positions so far already (`past` names them): the slot keeps the other."""
+    k = k if "k" in past else keep_all(slot, "k", k, clock)
+    v = v if "v" in past else keep_all(slot, "v", v, clock)
+    q, k, v = same_lead(q, k, v)
+    key = ("past", window, chunk, q.dim())
+    if key not in clock.memo:
+        clock.memo[key] = seen_keys(q, k.shape[-2], clock, window, chunk, whole=True)
+    distance, allowed = clock.memo[key]
+    return attend_at(q, k, v, distance, allowed, True, **options)
+
+
+def seen_keys(
+    q: Tensor, rows: int, clock: Clock, window: int | None, chunk: int | None, whole: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """The distance of the new queries from the kept rows, and which of them they see: to broadcast over [B, ..., h, new, rows].
+
+    whole: row i is position i, also where there is a window.
+    """
     lead = [1] * (q.dim() - 3)
 
     def column(places: Tensor) -> Tensor:
         return places.view(-1, *lead, places.shape[1], 1) if places.dim() == 2 else places[:, None]
 
-    kept = window if chunk is None else chunk
+    kept = None if whole else window if chunk is None else chunk
     queries = column(clock.positions(q.shape[-2], q.device))
     if kept is None:
         keys = torch.arange(rows, device=q.device)

@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from archdsl.primitives.support.cache import take_rows
 from archdsl.primitives.support.clock import Clock
+from archdsl.primitives.support.running import in_each
 
 
-def zero_beyond(x: Tensor, lengths: Tensor, axis: int) -> Tensor:
-    """x [B, ...] with zeros where the position along a negative axis is not below the sequence's length [B]."""
+def zero_beyond(x: Tensor, lengths: Tensor | None, axis: int) -> Tensor:
+    """x [B, ...] with zeros where the position along a negative axis is not below the sequence's length [B], if lengths are given."""
+    if lengths is None:
+        return x
     real = torch.arange(x.shape[axis], device=x.device) < lengths.to(x.device)[:, None]
     return x.masked_fill(~real.view(-1, *[1] * (x.dim() + axis - 1), x.shape[axis], *[1] * (-axis - 1)), 0)
 
@@ -81,6 +84,7 @@ def causal_conv_step(
     x: Tensor, weight: Tensor, bias: Tensor | None, slot: dict[str, Tensor], clock: Clock, groups: int = 1, dilation: int = 1
 ) -> Tensor:
     """Decoding form of `causal_conv`: x [B, ..., new, d]; the slot keeps the last (k - 1) * dilation inputs of each sequence."""
+    x = in_each(x, -2, clock)
     reach = (weight.shape[-1] - 1) * dilation
     kept = slot.get("recent")
     if kept is None:

@@ -9,15 +9,55 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def rms_norm(x: Tensor, weight: Tensor | None, eps: float, axis: int = -1, unit_offset: bool = False) -> Tensor:
-    """x / sqrt(mean(x²) + eps) along an axis (Zhang & Sennrich, 2019), in float32 at least; times weight, or 1 + weight."""
+def rms_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    eps: float,
+    axis: int = -1,
+    unit_offset: bool = False,
+    bias: Tensor | None = None,
+    features: int | None = None,
+    outside: bool = False,
+) -> Tensor:
+    """x / sqrt(mean(x²) + eps) along an axis (Zhang & Sennrich, 2019), in float32 at least; times weight, or 1 + weight; plus bias.
+
+    features: the mean is over the first few alone. outside: x / (sqrt(mean(x²)) + eps).
+    """
     if weight is not None and unit_offset:
         weight = 1.0 + weight
-    if axis == -1:
+    if axis == -1 and bias is None and features is None and not outside:
         return F.rms_norm(x, (x.shape[-1],), weight, eps)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    out = (wide * torch.rsqrt(wide.square().mean(axis, keepdim=True) + eps)).to(x.dtype)
-    return out if weight is None else out * weight.view(-1, *[1] * (-axis - 1))
+    some = wide if features is None else wide.narrow(axis, 0, features)
+    square = some.square().mean(axis, keepdim=True)
+    out = (wide / (square.sqrt() + eps) if outside else wide * torch.rsqrt(square + eps)).to(x.dtype)
+    shape = (-1, *[1] * (-axis - 1))
+    if weight is not None:
+        out = out * weight.view(shape)
+    return out if bias is None else out + bias.view(shape)
+
+
+class NormByOutput(torch.autograd.Function):
+    """Layer norm (centred) or RMS norm of the last axis whose backward pass starts from the output (arXiv:2406.16282)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float, centred: bool) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        if centred:
+            wide = wide - wide.mean(-1, keepdim=True)
+        inverse = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+        y = (wide * inverse).to(x.dtype)
+        ctx.save_for_backward(y, inverse)
+        ctx.centred = centred
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        y, inverse = ctx.saved_tensors
+        rest = grad - y * (grad * y).mean(-1, keepdim=True)
+        if ctx.centred:
+            rest = rest - grad.mean(-1, keepdim=True)
+        return (rest * inverse).to(grad.dtype), None, None
 
 
 def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, axis: int = -1) -> Tensor:

@@ -36,12 +36,13 @@ def masked_avg_pool(pool: Callable[[Tensor], Tensor], x: Tensor, lengths: Tensor
     return torch.where(share > 0, total / share.clamp(min=torch.finfo(x.dtype).tiny), 0)
 
 
-def resize(x: Tensor, n: int, size: tuple[int, ...], mode: str) -> Tensor:
-    """Interpolates the last n axes of x [.., c, *n] to `size`: mode nearest, linear or cubic (pixel centres, corners not aligned)."""
+def resize(x: Tensor, n: int, size: tuple[int, ...], mode: str, corners: bool = False) -> Tensor:
+    """Interpolates the last n axes of x [.., c, *n] to `size`: mode nearest, linear or cubic. The outer edges of the grids coincide, or with
+    `corners` the centres of their corner entries."""
     full = {"nearest": "nearest", "linear": ("linear", "bilinear", "trilinear")[n - 1], "cubic": "bicubic"}[mode]
     flat = x.reshape(-1, *x.shape[-n - 1 :])
     if mode == "nearest":
         out = F.interpolate(flat, size=size, mode=full)
     else:
-        out = F.interpolate(flat, size=size, mode=full, align_corners=False)
+        out = F.interpolate(flat, size=size, mode=full, align_corners=corners)
     return out.reshape(*x.shape[: -n - 1], *out.shape[1:])

@@ -47,6 +47,9 @@ def draw_initial(shape: tuple[int, ...], init: tuple[Any, ...], generator: torch
         return out.fill_({"zeros": 0.0, "ones": 1.0}[kind] if kind != "constant" else args[0])
     if kind == "eye":
         return out.copy_(torch.eye(shape[-2], shape[-1]))
+    if kind == "legs":
+        root = torch.arange(1, 2 * shape[-1], 2, dtype=torch.float64).sqrt()
+        return out.copy_(-torch.tril(torch.outer(root, root), -1) - torch.diag(torch.arange(1.0, shape[-1] + 1)))
     if kind == "normal":
         return out.normal_(args[1] if len(args) > 1 else 0.0, args[0], generator=generator)
     if kind == "uniform":
@@ -60,8 +63,10 @@ def draw_initial(shape: tuple[int, ...], init: tuple[Any, ...], generator: torch
     fan_in, fan_out = fans(shape)
     if kind.startswith("xavier"):
         std = args[0] * math.sqrt(2.0 / (fan_in + fan_out))
+    elif kind == "lecun_normal":
+        std = args[0] / math.sqrt(fan_in)
     else:
-        std = math.sqrt(2.0 / (1 + args[0] ** 2) / fan_in)
+        std = math.sqrt(2.0 / (1 + args[0] ** 2) / (fan_out if "out" in args else fan_in))
     if kind.endswith("uniform"):
         return out.uniform_(-math.sqrt(3.0) * std, math.sqrt(3.0) * std, generator=generator)
     return out.normal_(0.0, std, generator=generator)

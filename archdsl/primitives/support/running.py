@@ -23,6 +23,12 @@ def window_end(x: Tensor, axis: int, size: int, count: Tensor | None) -> Tensor:
     return x.gather(axis, index.view(shape).expand(wide))
 
 
+def in_each(x: Tensor, axis: int, clock: Clock) -> Tensor:
+    """x with a batch axis where it has none (the same in all sequences) and the sequences stand at different places; axis is negative."""
+    places = clock.count if clock.count is not None else clock.start
+    return x.expand(len(places), *x.shape) if x.dim() == -axis and isinstance(places, Tensor) else x
+
+
 def start_of(x: Tensor, axis: int, size: int, value: float) -> Tensor:
     """`size` entries of one value in front of x along an axis, in x's other sizes."""
     shape = list(x.shape)
@@ -32,6 +38,7 @@ def start_of(x: Tensor, axis: int, size: int, value: float) -> Tensor:
 
 def cumsum_step(x: Tensor, axis: int, slot: dict[str, Tensor], clock: Clock) -> Tensor:
     """Decoding form of cumsum: x holds the new positions, the slot the sum so far."""
+    x = in_each(x, axis, clock)
     before = slot.get("total", start_of(x, axis, 1, 0))
     total = before + x.cumsum(axis)
     slot["total"] = window_end(torch.cat((before, total), axis), axis, 1, clock.count)
@@ -40,6 +47,7 @@ def cumsum_step(x: Tensor, axis: int, slot: dict[str, Tensor], clock: Clock) -> 
 
 def cumprod_step(x: Tensor, axis: int, slot: dict[str, Tensor], clock: Clock) -> Tensor:
     """Decoding form of cumprod."""
+    x = in_each(x, axis, clock)
     before = slot.get("total", start_of(x, axis, 1, 1))
     total = before * x.cumprod(axis)
     slot["total"] = window_end(torch.cat((before, total), axis), axis, 1, clock.count)
@@ -48,6 +56,7 @@ def cumprod_step(x: Tensor, axis: int, slot: dict[str, Tensor], clock: Clock) ->
 
 def cummax_step(x: Tensor, axis: int, slot: dict[str, Tensor], clock: Clock) -> Tensor:
     """Decoding form of cummax (values only)."""
+    x = in_each(x, axis, clock)
     lowest = float("-inf") if x.is_floating_point() else torch.iinfo(x.dtype).min
     before = slot.get("total", start_of(x, axis, 1, lowest))
     total = torch.maximum(before, x.cummax(axis).values)
@@ -67,6 +76,7 @@ def shift(x: Tensor, n: int, axis: int) -> Tensor:
 
 def shift_step(x: Tensor, n: int, axis: int, slot: dict[str, Tensor], clock: Clock) -> Tensor:
     """Decoding form of shift by n > 0: the slot keeps the last n entries of each sequence."""
+    x = in_each(x, axis, clock)
     rows = torch.cat((slot.get("recent", start_of(x, axis, n, 0)), x), axis)
     slot["recent"] = window_end(rows, axis, n, clock.count)
     return rows.narrow(axis, 0, x.shape[axis])

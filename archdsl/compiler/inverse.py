@@ -1,0 +1,248 @@
+"""Finding the inverse of a region: the order in which its inputs follow from its outputs.
+
+What is known spreads from both ends. A node whose inputs are known is computed as ever (the branch of a coupling); a node whose outputs are
+known gives back the input that is missing, if its primitive says how (the sum of a coupling), and a call, a repeat or its rounds by an inverse
+of their own. A product is undone by division: a factor must not be zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archdsl.compiler.structure import CALLS, carried, feeds, reads, rounds_of
+from archdsl.diagnostics.diagnostic import Diagnostic, Severity
+from archdsl.graph.ir import Graph, Node, Region, Value
+from archdsl.primitives import TABLE
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of an inverse: computed forward (`unknown` empty), or solved for its inputs at these positions."""
+
+    node: Node
+    unknown: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """How a region's inputs at the positions `unknown` follow; `outputs` are the positions of the outputs that takes."""
+
+    region: Region
+    unknown: tuple[int, ...]
+    outputs: tuple[int, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def name(self) -> str:
+        """The method that computes it."""
+        return "inverse" if len(self.unknown) == len(self.region.inputs) else f"inverse_{'_'.join(map(str, self.unknown))}"
+
+    @property
+    def wanted(self) -> list[Value]:
+        return [self.region.inputs[i] for i in self.unknown]
+
+    @property
+    def given(self) -> list[Value]:
+        """What the method takes: the outputs, the inputs that are known, the captured values. Each value once."""
+        region, missing = self.region, {id(v) for v in self.wanted}
+        values = [region.outputs[i] for i in self.outputs] + [v for v in region.all_inputs if id(v) not in missing]
+        return list({id(v): v for v in values}.values())
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why there is no inverse: the node that cannot be undone, or None where the outputs do not determine the inputs."""
+
+    node: Node | None
+    reason: str
+
+    def diagnostic(self, title: str, code: str = "AD0714", severity: Severity = "error", hint: str = "") -> Diagnostic:
+        span = self.node.origin.span if self.node is not None else None
+        via = self.node.origin.via if self.node is not None else ()
+        return Diagnostic(code, title, span, self.reason if span else "", via, "" if span else self.reason, hint, severity=severity)
+
+
+class Inverses:
+    """The inverses of a graph's regions, each found once."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, tuple[int, ...]], Inverse | Obstacle] = {}
+
+    def of(self, region: Region, unknown: tuple[int, ...] | None = None) -> Inverse | Obstacle:
+        """The inverse for the inputs at these positions (all of them by default), or what stands in its way."""
+        wanted = tuple(range(len(region.inputs))) if unknown is None else unknown
+        key = (id(region), wanted)
+        if key not in self._found:
+            self._found[key] = _Search(self, region, wanted).run()
+        return self._found[key]
+
+    def rounds(self, node: Node, all_rounds: bool = False) -> list[Inverse] | Obstacle:
+        """The inverses of the rounds of a repeat, last to first: all but the first's, whose inputs need not be found, or all."""
+        assert node.instance is not None
+        regions = [(node.instance.rounds or [])[i] for i in rounds_of(node)]
+        found: list[Inverse] = []
+        for region in reversed(regions if all_rounds else regions[1:]):
+            inverse = self.of(region, tuple(range(carried(node))))
+            if isinstance(inverse, Obstacle):
+                return inverse
+            found.append(inverse)
+        return found
+
+    def below(self, step: Step) -> list[Inverse]:
+        """The inverses that solving a step goes through; [] for a primitive."""
+        node = step.node
+        if not step.unknown or node.op not in CALLS:
+            return []
+        if node.op == "repeat":
+            found = self.rounds(node, all_rounds=True)
+            assert isinstance(found, list)
+            return found
+        inverse = self.of(feeds(node)[0].region, step.unknown)
+        assert isinstance(inverse, Inverse)
+        return [inverse]
+
+
+class _Search:
+    """What is known in one region, and the steps that made it so."""
+
+    def __init__(self, all_: Inverses, region: Region, unknown: tuple[int, ...]):
+        self.all, self.region, self.unknown = all_, region, unknown
+        missing = {id(region.inputs[i]) for i in unknown}
+        self.known = {id(v) for v in [*region.outputs, *region.all_inputs] if id(v) not in missing or any(v is o for o in region.outputs)}
+        self.steps: list[Step] = []
+        self.obstacle: Obstacle | None = None
+
+    def run(self) -> Inverse | Obstacle:
+        wanted = [self.region.inputs[i] for i in self.unknown]
+        while not all(id(v) in self.known for v in wanted):
+            if not (self._forward() or self._backward()):
+                return self.obstacle or Obstacle(None, f"what `{self.region.name}` gives does not determine what it was given")
+        steps, used = self._needed(wanted)
+        outputs = tuple(i for i, v in enumerate(self.region.outputs) if id(v) in used)
+        return Inverse(self.region, self.unknown, outputs, steps)
+
+    def _forward(self) -> bool:
+        """Computes every node whose inputs are known."""
+        changed = False
+        for node in self.region.nodes:
+            if all(id(v) in self.known for v in [*node.inputs, *reads(node)]) and not all(id(v) in self.known for v in node.outputs):
+                self._take(Step(node), node.outputs)
+                changed = True
+        return changed
+
+    def _backward(self) -> bool:
+        """Solves the last node whose outputs are known and whose inputs are not, if one can be."""
+        refused: list[tuple[int, Obstacle]] = []
+        for node in reversed(self.region.nodes):
+            missing = [i for i, v in enumerate(node.inputs) if id(v) not in self.known]
+            if not missing or not all(id(v) in self.known for v in node.outputs):
+                continue
+            obstacle = self._refusal(node, missing)
+            if obstacle is None:
+                self._take(Step(node, tuple(missing)), [node.inputs[i] for i in missing])
+                return True
+            refused.append((len(missing), obstacle))
+        self.obstacle = min(refused, key=lambda r: r[0])[1] if refused else None  # of one input: nothing else could have brought it
+        return False
+
+    def _take(self, step: Step, values: list[Value]) -> None:
+        self.steps.append(step)
+        self.known |= {id(v) for v in values}
+
+    def _refusal(self, node: Node, missing: list[int]) -> Obstacle | None:
+        """Why a node cannot be solved for the inputs at these positions."""
+        if len({id(node.inputs[i]) for i in missing}) < len(missing):
+            return Obstacle(node, f"`{said(node)}` takes the same value twice")
+        if node.op in TABLE:
+            if TABLE[node.op].solvable(node, missing):
+                return None
+            return Obstacle(node, f"`{said(node)}` cannot be undone")
+        if node.op == "call":
+            region = feeds(node)[0].region
+            found = self.all.of(region, tuple(missing)) if missing[-1] < len(region.inputs) else None
+        elif node.op == "repeat":
+            whole = missing == list(range(carried(node)))
+            rounds = self.all.rounds(node, all_rounds=True) if whole else None
+            found = rounds if isinstance(rounds, Obstacle) or rounds is None else rounds[0]
+        else:
+            found = None
+        if isinstance(found, Inverse):
+            return None
+        return found or Obstacle(node, f"`{said(node)}` cannot be undone")
+
+    def _needed(self, wanted: list[Value]) -> tuple[tuple[Step, ...], set[int]]:
+        """The steps that lead to the wanted values, in order, and every value they use."""
+        used = {id(v) for v in wanted}
+        made = set()
+        kept: list[Step] = []
+        for step in reversed(self.steps):
+            node = step.node
+            values = [node.inputs[i] for i in step.unknown] or node.outputs
+            if not any(id(v) in used for v in values):
+                continue
+            kept.append(step)
+            made |= {id(v) for v in values}
+            others = [v for i, v in enumerate(node.inputs) if i not in step.unknown]
+            used |= {id(v) for v in ([*others, *node.outputs] if step.unknown else [*others, *reads(node)])}
+        return tuple(reversed(kept)), used - made
+
+
+def said(node: Node) -> str:
+    """A node as a spec calls it."""
+    if node.op == "pointwise":
+        return str(node.attrs["function"]).rstrip("_")
+    if node.op == "act":
+        return str(getattr(node.attrs.get("act"), "name", "act"))
+    return node.instance.region.name if node.op == "call" and node.instance is not None and node.instance.region is not None else node.op
+
+
+def random(node: Node) -> bool:
+    """Whether running a node draws random numbers while training."""
+    if node.op in TABLE:
+        return TABLE[node.op].random(node)
+    return any(random(inner) for feed in feeds(node) for inner in feed.region.nodes)
+
+
+def reversible(node: Node, inverses: Inverses) -> list[Inverse] | Obstacle:
+    """The inverses that a `reversible repeat` needs so that nothing but its first inputs and its results must be kept."""
+    found = inverses.rounds(node)
+    if isinstance(found, Obstacle):
+        return found
+    assert node.instance is not None
+    for region in dict.fromkeys(node.instance.rounds or []):
+        if _has_aux(region):
+            return Obstacle(None, f"`{region.name}` has a side loss, which is computed in the forward pass only")
+    seen: dict[int, Inverse] = {}
+    for inverse in found:
+        _all_below(inverse, inverses, seen)
+    for inverse in seen.values():
+        drawn = [s.node for s in inverse.steps if not s.unknown and random(s.node)]
+        odd = next((n for n in drawn if n.op != "call" or n.instance is None or n.instance.owner is not inverse.region), None)
+        if len(drawn) > 1 and odd is not None:
+            return Obstacle(odd, f"`{said(odd)}` draws in another order on the way back")
+    return found
+
+
+def _has_aux(region: Region) -> bool:
+    return bool(region.aux) or any(_has_aux(feed.region) for node in region.nodes for feed in feeds(node))
+
+
+def _all_below(inverse: Inverse, inverses: Inverses, seen: dict[int, Inverse]) -> None:
+    if id(inverse) not in seen:
+        seen[id(inverse)] = inverse
+        for step in inverse.steps:
+            for inner in inverses.below(step):
+                _all_below(inner, inverses, seen)
+
+
+def reversible_warnings(graph: Graph) -> list[Diagnostic]:
+    """`reversible repeat` whose rounds have no inverse: they keep what each round was given."""
+    inverses, found = Inverses(), []
+    for _, region in graph.walk():
+        for node in region.nodes:
+            if node.op == "repeat" and node.attrs.get("reversible"):
+                obstacle = reversible(node, inverses)
+                if isinstance(obstacle, Obstacle):
+                    hint = "A round that adds to one part what a function makes of another can be undone: `return b, a + f(b)`."
+                    found.append(obstacle.diagnostic("this `reversible repeat` keeps what each round was given", "AD0715", "warning", hint))
+    return found

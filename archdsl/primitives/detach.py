@@ -1,0 +1,28 @@
+"""Where gradients stop."""
+
+from __future__ import annotations
+
+from archdsl.graph.ir import Node, TensorType
+from archdsl.graph.sizes import Size
+from archdsl.primitives.base import Primitive, Use
+from archdsl.primitives.emitter import Emitter
+from archdsl.primitives.text import method
+
+
+class Detach(Primitive):
+    """x -> x, as a constant for the backward pass."""
+
+    name = "detach"
+    doc = "The value itself; backward nothing passes. Rounds of a loop before it are run, not learned from."
+
+    def infer(self, use: Use) -> list[TensorType]:
+        return [use.types[0]]
+
+    def saved(self, node: Node) -> Size:
+        return 0
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        return method(args[0], "detach")
+
+
+PRIMITIVES: tuple[Primitive, ...] = (Detach(),)

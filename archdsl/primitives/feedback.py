@@ -1,0 +1,48 @@
+"""A factor that training steers by what it measures.
+
+A primitive, because the factor is a weight that every training step changes without a gradient, like the averages of batch normalisation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from archdsl.graph.ir import Init, Node, TensorType
+from archdsl.primitives.axes import require_kind
+from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.parameters import number, weight
+from archdsl.primitives.text import call
+
+if TYPE_CHECKING:
+    from archdsl.primitives.emitter import Emitter
+
+
+class Feedback(Primitive):
+    """measured [..] -> a scalar: times `rate` after each training step whose mean was below the target, else divided by it."""
+
+    name = "feedback"
+    inputs = ("measured",)
+    params = (
+        Param("target", "number", doc="the mean that the factor steers to: it grows while the measured mean is below"),
+        Param("rate", "number", 1.2, "by how much it changes at each step"),
+        Param("start", "number", 1e-8, "where it begins"),
+    )
+    doc = "A factor saved with the weights that grows while what it measures is below a target, and shrinks otherwise."
+    source = "Wang et al., ReMoE, 2024 (the weight of a sparsity loss)"
+
+    def infer(self, use: Use) -> list[TensorType]:
+        require_kind(use, 0, "float")
+        number(use, "rate", 1, above=True)
+        start = number(use, "start", 0, above=True)
+        weight(use, "factor", (), Init("constant", (float(start),)), trainable=False)
+        return [TensorType((), "float", batched=False)]
+
+    def time(self, node: Node, index: int, axis: int) -> str | None:
+        return "averages over all positions"
+
+    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+        target, rate = (repr(float(node.attrs[name])) for name in ("target", "rate"))
+        return call(e.support("steered"), e.weight("factor"), args[0], target, rate, e.training)
+
+
+PRIMITIVES: tuple[Primitive, ...] = (Feedback(),)

@@ -1,0 +1,1 @@
+"""Ways to search: each proposes the next point from the trials that have ended, and keeps nothing else."""
