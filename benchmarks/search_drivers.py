@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from statistics import mean
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from record import write_result
 
 from archdsl.search.base import Trial

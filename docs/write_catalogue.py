@@ -81,6 +81,8 @@ def _spoken_of(lines: list[str], number: int) -> str:
             return declared[1]
         if not line.startswith("#"):
             break
+    if lines[number].startswith("#"):  # the heading of a section
+        return ""
     for line in reversed(lines[:number]):
         if declared := _DECLARED.match(line):
             return declared[1]
@@ -186,7 +188,9 @@ class Specs:
         for path in sorted((ROOT / "specs").rglob("*.arch")):
             name = path.relative_to(ROOT / "specs").as_posix()
             self.files[name] = parse(Source(name, path.read_text(encoding="utf-8")))
-        self.library = {d.name: (name, d) for name, f in self.files.items() if name.startswith("std/") for d in f.declarations if _has_name(d)}
+        self.library = {
+            d.name: (name, d) for name, f in self.files.items() if name.startswith("std/") for d in f.declarations if _has_name(d)
+        }
         self.used = {name: self._reached(f.declarations) for name, f in self.files.items() if not name.startswith("std/")}
 
     def _reached(self, start: list) -> set[str]:

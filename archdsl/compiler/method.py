@@ -246,7 +246,8 @@ class Method:
     @property
     def batch(self) -> str:
         """Source of the batch size."""
-        return next(f"{self.source[id(v)]}.shape[0]" for v in self.region.all_inputs if v.type.batched and id(v) in self.source)
+        values = [*self.region.all_inputs, *self.region.outputs]  # of an inverse, the outputs are what is given
+        return next(f"{self.source[id(v)]}.shape[0]" for v in values if v.type.batched and id(v) in self.source)
 
     def over_time(self, axis: Axis) -> bool:
         return self.flow is not None and axis.identity in self.flow.time

@@ -289,7 +289,8 @@ def _tuple(body: Body, node: ast.TupleExpr) -> tuple[Any, ...]:
 
 
 def _ellipsis(body: Body, node: ast.Ellipsis_) -> Any:
-    body.fail("AD0213", "`..` has a meaning only in a shape or an index", node.span, hint="In a shape it is what it was in the shape of an input of the same body.")
+    hint = "In a shape it is what it was in the shape of an input of the same body."
+    body.fail("AD0213", "`..` has a meaning only in a shape or an index", node.span, hint=hint)
 
 
 def _range(body: Body, node: ast.Range) -> StaticRange:

@@ -11,7 +11,6 @@ from typing import Any
 
 from archdsl.graph.ir import Init
 
-
 _FUNCTIONS: dict[str, Callable[[float], float]] = {"sqrt": math.sqrt, "log": math.log, "exp": math.exp}
 
 

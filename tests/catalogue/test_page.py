@@ -52,10 +52,14 @@ block Gate { in x: [..]; return x }      # arXiv:4444.44444
 act bump(x) = x                          # arXiv:5555.55555
 act long(x) =                            # arXiv:6666.66666
     x + 1                                # arXiv:7777.77777
+
+# ---- a section (arXiv:8888.88888)
+
+act next(x) = x
 '''
     assert WRITER.cited(text) == [
         ("1111.11111", ""), ("2222.22222", ""), ("3333.33333", "Gate"), ("gated-one", "Gate"), ("4444.44444", "Gate"),
-        ("5555.55555", "bump"), ("6666.66666", "long"), ("7777.77777", "long"),
+        ("5555.55555", "bump"), ("6666.66666", "long"), ("7777.77777", "long"), ("8888.88888", ""),
     ]  # fmt: skip
 
 

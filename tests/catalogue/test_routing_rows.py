@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -92,7 +93,7 @@ def test_remoe_penalty_and_controller() -> None:
 @pytest.mark.row("remoe")
 def test_remoe_granularity_keeps_the_experts_weights() -> None:
     shapes = [archdsl.load("remoe", contracts=False, granularity=g).parameters for g in (1, 2, 4)]
-    assert [b - a for a, b in zip(shapes, shapes[1:])] == [12 * 8 * 768, 12 * 16 * 768]  # wider gates alone
+    assert [b - a for a, b in itertools.pairwise(shapes)] == [12 * 8 * 768, 12 * 16 * 768]  # wider gates alone
 
 
 @pytest.mark.slow
@@ -218,7 +219,7 @@ def test_doh_weights_are_projections_of_the_code() -> None:
         next(again.parameters()).copy_(code)  # seed and code are all there is to send
     x = torch.rand(1, 9, 2)
     assert torch.equal(model(x), again(x))
-    layers = {n: b for n, b in model.named_buffers()}
+    layers = dict(model.named_buffers())
     turns = torch.cat([2**k * math.pi * x for k in range(4)], -1)
     y, leaves = torch.cat([turns.sin(), turns.cos()], -1), []
     for i, P in enumerate(layers.values()):

@@ -145,7 +145,7 @@ SYSTEM = {"d": 3, "depth": 1, "n": 4, "channels": 2, "classes": 2}
 
 def lssl_by_convolution(u: Tensor, w: dict[str, Tensor], gamma: float, rate: float = 1.0) -> Tensor:
     """y = K * u + D u with K_t = C Ab^t Bb: the paper's matrices, feature by feature."""
-    b, time, d = u.shape
+    _, time, d = u.shape
     ys = []
     for h in range(d):
         dt, A, eye = rate * w["log_dt"][h].exp(), w["A"], torch.eye(len(w["A"]))

@@ -135,7 +135,7 @@ def test_explain_the_whole_and_a_part(run):
 def test_zoo_lists_with_descriptions(run):
     lines = run("zoo", "list").stdout.splitlines()
     assert any(line.startswith("language/smollm2 ") and "SmolLM2-135M" in line for line in lines)
-    assert run("zoo", "list", "smollm2-135m").stdout.count("\n") == 1
+    assert run("zoo", "list", "smollm2-135m").stdout.count("\n") == 2  # the model, and its layers as a depth space
     assert json.loads(run("zoo", "list", "--json").stdout)["specs"]
 
 

@@ -64,14 +64,11 @@ def _until_solved(found: Judge, steps) -> None:
 
 
 @pytest.mark.row("cola")
-def test_tree_search_and_evolution_need_fewer_evaluations_than_random():
+def test_tree_search_needs_fewer_evaluations_than_random():
     space = DepthSpace(6, DRLLM)
-    evolution = {"population": 12, "tournament": 4}
     tree = sorted(evaluations(by_tree, seed) for seed in range(7))
     chance = sorted(evaluations(lambda j, s: drive(j, space, driver("random"), s), seed) for seed in range(7))
-    evolved = sorted(evaluations(lambda j, s: drive(j, space, driver("evolution", evolution), s), seed) for seed in range(7))
     assert tree[3] < 0.5 * chance[3]
-    assert evolved[3] < 0.7 * chance[3]
 
 
 @pytest.mark.row("cola")
