@@ -212,27 +212,37 @@ def reversible(node: Node, inverses: Inverses) -> list[Inverse] | Obstacle:
     for region in dict.fromkeys(node.instance.rounds or []):
         if _has_aux(region):
             return Obstacle(None, f"`{region.name}` has a side loss, which is computed in the forward pass only")
-    seen: dict[int, Inverse] = {}
     for inverse in found:
-        _all_below(inverse, inverses, seen)
-    for inverse in seen.values():
-        drawn = [s.node for s in inverse.steps if not s.unknown and random(s.node)]
-        odd = next((n for n in drawn if n.op != "call" or n.instance is None or n.instance.owner is not inverse.region), None)
-        if len(drawn) > 1 and odd is not None:
+        drawn = _drawing(inverse, inverses)
+        odd = _met_otherwise(drawn)
+        if odd is not None:
             return Obstacle(odd, f"`{said(odd)}` draws in another order on the way back")
     return found
 
 
+def _drawing(inverse: Inverse, inverses: Inverses) -> list[tuple[Region, Node]]:
+    """Every use on the way back that draws random numbers, with the region it stands in."""
+    drawn = []
+    for step in inverse.steps:
+        if not step.unknown and random(step.node):
+            drawn.append((inverse.region, step.node))
+        drawn += [one for inner in inverses.below(step) for one in _drawing(inner, inverses)]
+    return drawn
+
+
+def _met_otherwise(drawn: list[tuple[Region, Node]]) -> Node | None:
+    """A use that would draw other numbers: one that is no part of its own while there are several, or a part that is used twice."""
+    seen: dict[int, Node] = {}
+    for region, node in drawn if len(drawn) > 1 else []:
+        if node.op != "call" or node.instance is None or node.instance.owner is not region:
+            return node
+        if seen.setdefault(id(node.instance), node) is not node:
+            return node
+    return None
+
+
 def _has_aux(region: Region) -> bool:
     return bool(region.aux) or any(_has_aux(feed.region) for node in region.nodes for feed in feeds(node))
-
-
-def _all_below(inverse: Inverse, inverses: Inverses, seen: dict[int, Inverse]) -> None:
-    if id(inverse) not in seen:
-        seen[id(inverse)] = inverse
-        for step in inverse.steps:
-            for inner in inverses.below(step):
-                _all_below(inner, inverses, seen)
 
 
 def reversible_warnings(graph: Graph) -> list[Diagnostic]:

@@ -43,9 +43,9 @@ class Inversions:
         return list(self.methods.get(id(region), {}).values())
 
     def draws(self, region: Region) -> list[str]:
-        """The parts of a region that draw random numbers and that its inverse meets in another order."""
+        """The parts of a region that draw random numbers on the way back: it may meet them in another order."""
         nodes = {id(s.node): s.node for i in self.of(region) for s in i.steps if not s.unknown and random(s.node)}
-        return [identifier(n.instance.name) for n in nodes.values() if n.instance is not None] if len(nodes) > 1 else []
+        return [identifier(n.instance.name) for n in nodes.values() if n.op == "call" and n.instance is not None]
 
     def _add(self, found: list[Inverse]) -> bool:
         """Takes in inverses and those they go through; False, and nothing, if one needs a size that nothing it is given shows."""

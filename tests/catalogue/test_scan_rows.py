@@ -24,9 +24,10 @@ CLOSE = 1e-10
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """float64, and the steps as written: that kernels do the same is shown where kernels are tested."""
-    monkeypatch.setenv("ARCHDSL_KERNELS", "0")
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setenv("ARCHDSL_KERNELS", "0")
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)

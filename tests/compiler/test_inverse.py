@@ -81,11 +81,18 @@ ROUNDS = {
         a = x + Noisy(8)(y)
         return a, y + Noisy(8)(a)
     }}""",
+    "draws in nested parts": """in x: [8]; in y: [8]; return (x, y) -> {} repeat 3 {{
+        in x, y
+        a, b = NoisyCouple(x, y)
+        return NoisyCouple(a, b)
+    }}""",
     "batch norm": "in x: [8]; in y: [8]; return (x, y) -> {} repeat 4 {{ in x, y; return y, x + (y -> linear(8) -> batchnorm -> relu) }}",
     "shared": "in x: [8]; in y: [8]; f = linear(8); a, b = (x, y) -> {} repeat 3 {{ in x, y; return y, x + f(y) }}; return a, f(b)",
     "captured": "in x: [8]; in y: [8]; g = sigmoid(y -> linear(8)); return (x, y) -> {} repeat 3 {{ in x, y; return y, x + g * F(8)(y) }}",
 }
-NOISY = "block Noisy(n) { in x: [..]; return x -> linear(n) -> dropout(0.4) }\n"
+NOISY = """block Noisy(n) { in x: [..]; return x -> linear(n) -> dropout(0.4) }
+block NoisyCouple { in x: [n]; in y: [n]; return y, x + Noisy(n)(y) }
+"""
 
 
 def run(body: str, word: str, inputs: tuple[Tensor, Tensor]) -> tuple[list[Tensor], nn.Module, int]:
@@ -146,9 +153,18 @@ def test_rounds_without_an_inverse_keep_their_inputs() -> None:
     assert "reversed_rounds(" not in of.emit()
 
 
-def test_draws_that_cannot_be_met_again_are_not_undone() -> None:
-    inner = "in x, y; a = x + dropout(F(8)(y), 0.5); return a, y + dropout(F(8)(a), 0.5)"
-    of = parsed(f"in x: [8]; in y: [8]; return (x, y) -> reversible repeat 3 {{ {inner} }}")
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "a = x + dropout(F(8)(y), 0.5); return a, y + dropout(F(8)(a), 0.5)",
+        "a, b = Inline(x, y); return Inline(a, b)",
+        "g = Noisy(8); a = x + g(y); return a, y + g(a)",
+    ],
+)
+def test_draws_that_cannot_be_met_again_are_not_undone(inner: str) -> None:
+    inline = "block Inline { in x: [n]; in y: [n]; return y, x + dropout(F(n)(y), 0.5) }\n"
+    text = f"arch A {{ in x: [8]; in y: [8]; return (x, y) -> reversible repeat 3 {{ in x, y; {inner} }} }}"
+    of = archdsl.parse(HEAD + NOISY + inline + text)
     assert "another order" in of.warnings[0].label
     assert "recomputed(" in of.emit()
 

@@ -46,8 +46,8 @@ class Reversal(torch.autograd.Function):
         ctx.others = [None if isinstance(o, Tensor) else o for o in others]
         ctx.autocast = autocasts(args[0].device.type)
         ctx.draws = Draws(args[0].device)
-        for one in rounds:
-            with ctx.draws.recorded(one):
+        for i, one in enumerate(rounds):
+            with ctx.draws.recorded(i, one):
                 values = as_tuple(one(*values, *others, **named))
         ctx.save_for_backward(*args[:count], *values, *(o for o in others if isinstance(o, Tensor)))
         return values
@@ -73,9 +73,9 @@ class Reversal(torch.autograd.Function):
                 with kept_buffers(one):
                     inputs: Any = first
                     if i:
-                        with torch.no_grad(), ctx.draws.replayed(one, undoing=True):
+                        with torch.no_grad(), ctx.draws.replayed(i, one, undoing=True):
                             inputs = as_tuple(one.inverse(*values, *others, **ctx.named))
-                    with ctx.draws.replayed(one):
+                    with ctx.draws.replayed(i, one):
                         grads = once_more(one, inputs, others, ctx.named, grads, sums, ctx.weights)
                 values = inputs
         found = [g if need else None for g, need in zip(grads, needs)]
@@ -119,8 +119,8 @@ class Draws:
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.rounds: dict[int, Any] = {}
-        self.parts: dict[int, list[Any]] = {}
+        self.rounds: list[Any] = []
+        self.parts: list[dict[int, list[Any]]] = []
 
     def states(self) -> Any:
         """The states of the generators that can be drawn from."""
@@ -137,19 +137,21 @@ class Draws:
         return [getattr(m, name) for m in one.modules() for name in getattr(m, "draws", ())]
 
     @contextmanager
-    def recorded(self, one: nn.Module) -> Iterator[None]:
-        """Notes where the round and its parts begin."""
-        self.rounds[id(one)] = self.states()
-        with self.hooked(one, lambda m, _: self.parts.setdefault(id(m), []).append(self.states())):
+    def recorded(self, i: int, one: nn.Module) -> Iterator[None]:
+        """Notes where round i and its parts begin."""
+        parts: dict[int, list[Any]] = {}
+        self.rounds.append(self.states())
+        self.parts.append(parts)
+        with self.hooked(one, lambda m, _: parts.setdefault(id(m), []).append(self.states())):
             yield
 
     @contextmanager
-    def replayed(self, one: nn.Module, undoing: bool = False) -> Iterator[None]:
-        """The round draws as it did; on the way back (`undoing`) each of its parts by itself."""
+    def replayed(self, i: int, one: nn.Module, undoing: bool = False) -> Iterator[None]:
+        """Round i draws as it did; on the way back (`undoing`) each of its parts by itself."""
         now = self.states()
-        left = {i: list(states) for i, states in self.parts.items()}
+        left = {part: list(states) for part, states in self.parts[i].items()}
         try:
-            self.restore(self.rounds[id(one)])
+            self.restore(self.rounds[i])
             with self.hooked(one if undoing else None, lambda m, _: self.restore(left[id(m)].pop(0))):
                 yield
         finally:
