@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from archdsl.graph.sizes import Facts
 
 
-def _atom_least(atom: Any, facts: Facts) -> Any:
+Memo = dict[Any, tuple[Any, Any]]
+
+
+def _atom_least(atom: Any, facts: Facts, memo: Memo) -> Any:
     """A lower bound of an atom, or None."""
     if isinstance(atom, str):
         return facts.least(atom)
-    lows = [bounds(a, facts)[0] for a in atom.args]
+    lows = [bounds(a, facts, memo)[0] for a in atom.args]
     if atom.kind == "max":
         known = [low for low in lows if low is not None]
         return max(known) if known else None
@@ -28,22 +31,32 @@ def _atom_least(atom: Any, facts: Facts) -> Any:
     return lows[0] // bottom if isinstance(bottom, int) and atom.kind == "floor" else 0
 
 
-def bounds(size: Any, facts: Facts) -> tuple[Any, Any]:
-    """(lower, upper) bounds; None where none is known. Each atom is written as its least value plus something >= 0."""
+def bounds(size: Any, facts: Facts, memo: Memo | None = None) -> tuple[Any, Any]:
+    """(lower, upper) bounds; None where none is known. Each atom is written as its least value plus something >= 0.
+
+    memo: what was found for parts; a size nested n deep would else be bounded (facts + 1)^n times.
+    """
     if not isinstance(size, Poly):
         return size, size
+    memo = {} if memo is None else memo
+    if size not in memo:
+        memo[size] = _bounds(size, facts, memo)
+    return memo[size]
+
+
+def _bounds(size: Poly, facts: Facts, memo: Memo) -> tuple[Any, Any]:
     tries = [size, *(size - p for p in facts.nonnegative)]
-    low = next((b for b in (_shifted(p, facts)[0] for p in tries) if b is not None), None)
+    low = next((b for b in (_shifted(p, facts, memo)[0] for p in tries) if b is not None), None)
     tries = [size, *(size + p for p in facts.nonnegative)]
-    high = next((b for b in (_shifted(p, facts)[1] for p in tries) if b is not None), None)
+    high = next((b for b in (_shifted(p, facts, memo)[1] for p in tries) if b is not None), None)
     return low, high
 
 
-def _shifted(size: Any, facts: Facts) -> tuple[Any, Any]:
+def _shifted(size: Any, facts: Facts, memo: Memo) -> tuple[Any, Any]:
     if not isinstance(size, Poly):
         return size, size
     total: Any = 0
-    least = {atom: _atom_least(atom, facts) for atom in set(size.atoms())}
+    least = {atom: _atom_least(atom, facts, memo) for atom in set(size.atoms())}
     if any(v is None for v in least.values()):
         return None, None
     for monomial, c in size.terms.items():

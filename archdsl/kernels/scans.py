@@ -132,8 +132,9 @@ class ScanKernel:
         leads = [x.shape[: x.dim() - 1 - len(p.shape)] for x, p in zip(inputs, parts)]
         lead = torch.broadcast_shapes(*leads)
         time = inputs[0].shape[len(leads[0])]
-        flat = [x.to(work).expand(*lead, *x.shape[len(own) :]).reshape(-1, time, *p.shape) for x, own, p in zip(inputs, leads, parts)]
-        begin = [None if s is None else s.to(work).expand(*lead, *p.shape).reshape(-1, *p.shape) for s, p in zip(states, begins)]
+        n = math.prod(lead)
+        flat = [x.to(work).expand(*lead, *x.shape[len(own) :]).reshape(n, time, *p.shape) for x, own, p in zip(inputs, leads, parts)]
+        begin = [None if s is None else s.to(work).expand(*lead, *p.shape).reshape(n, *p.shape) for s, p in zip(states, begins)]
         if lengths is not None:
             heads = math.prod(lead[1:])
             lengths = lengths.to(torch.int64).clamp(0, time).repeat_interleave(heads)

@@ -40,6 +40,8 @@ REAL = [n for n in FUNCTIONS if n not in ("real", "imag", "conj", "angle", "comp
 def inputs(name: str) -> list[tuple[float, ...]]:
     """Argument tuples inside a function's domain, away from kinks."""
     points = [abs(p) + 0.1 for p in POINTS] if name in POSITIVE else [abs(p) - 0.5 if name == "log1p" else p for p in POINTS]
+    if name in ("asin", "acos"):
+        points = [p / 4 for p in POINTS]
     arity = FUNCTIONS[name].arity
     return [tuple(points[(i + 3 * j) % len(points)] for j in range(arity)) for i in range(len(points))]
 

@@ -100,7 +100,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vision/revcol.arch": {"widths": [4, 6, 8, 10], "depths": [1, 1, 2, 1], "columns": 3, "classes": 5},
     "vision/revcol_trained.arch": {"widths": [4, 6, 8, 10], "depths": [1, 1, 1, 1], "columns": 4, "classes": 10},
     "vision/squeezenet.arch": {"classes": 5},
-    "vision/sret.arch": {"size": 32, "width": 4, "heads": [1, 2, 4], "blocks": [1, 1, 1], "slices": [[2, 2], [1, 1], [1, 1]], "classes": 5},
+    "vision/sret.arch": {"size": 64, "width": 4, "heads": [1, 2, 4], "blocks": [1, 1, 1], "slices": [[2, 2], [1, 1], [1, 1]], "classes": 5},
     "vision/unet.arch": {"levels": 2, "width": 4},
     "vision/vgg.arch": {"stages": [1, 1, 2], "widths": [4, 6, 8], "size": 16, "hidden": 12, "classes": 5},
     "vision/vit.arch": {"patch": 8, "size": 32, "d": 8, "depth": 2, "heads": 2, "classes": 5},

@@ -15,8 +15,10 @@ DECODABLE = [k for k in KEYS if spec(k).causality.decodable]
 MEMORY = {
     "coordinates/mip_hypernet.arch": ("gamma", "x"),
     "hard/encdec.arch": ("source", "target"),
+    "language/rela.arch": ("source", "target"),
     "language/transformer.arch": ("source", "target"),
     "language/universal_transformer.arch": ("source", "target"),
+    "sequence/pointer.arch": ("points", "order"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from archdsl.diagnostics import ArchError, Diagnostic, suggestion
@@ -22,11 +23,18 @@ _WHERE = {
     "policy": "policy:Policy",
 }
 NAMES = tuple(_WHERE)
+_NEEDS = {"gp": "scipy", "cmaes": "cmaes"}  # packages that the others do without
 
 
 def driver(name: str, options: Mapping[str, Any] | None = None) -> Driver:
-    """The driver of that name. Raises ArchError: AD1020 unknown name, AD1021 unknown option, AD1022 a value that does not fit."""
+    """The driver of that name. Raises ArchError: AD1020 unknown name, AD1021 unknown option, AD1022 a value that does not fit, AD1023 a
+    package that is missing."""
     kind = _kind(name)
+    package = _NEEDS.get(name)
+    if package is not None and find_spec(package) is None:
+        raise ArchError(
+            Diagnostic("AD1023", f"the driver {name!r} needs the package {package}", hint='Install it with `pip install "archdsl[search]"`.')
+        )
     return kind(_checked(name, kind.options_type, dict(options or {})))
 
 

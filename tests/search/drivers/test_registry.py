@@ -33,3 +33,10 @@ def test_every_misfit_is_said_at_once():
     with pytest.raises(ArchError) as caught:
         driver("mcts", {"c": -1, "ripe": 0})
     assert [d.code for d in caught.value.diagnostics] == ["AD1022", "AD1022"]
+
+
+def test_a_driver_whose_package_is_missing_says_so(monkeypatch):
+    monkeypatch.setattr("archdsl.search.drivers.registry.find_spec", lambda name: None)
+    with pytest.raises(ArchError) as caught:
+        driver("gp")
+    assert caught.value.diagnostics[0].code == "AD1023"
