@@ -33,7 +33,9 @@ def driver(name: str, options: Mapping[str, Any] | None = None) -> Driver:
     package = _NEEDS.get(name)
     if package is not None and find_spec(package) is None:
         raise ArchError(
-            Diagnostic("AD1023", f"the driver {name!r} needs the package {package}", hint='Install it with `pip install "archdsl[search]"`.')
+            Diagnostic(
+                "AD1023", f"the driver {name!r} needs the package {package}", hint='Install it with `pip install "archdsl[search]"`.'
+            )
         )
     return kind(_checked(name, kind.options_type, dict(options or {})))
 
