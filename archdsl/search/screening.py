@@ -96,9 +96,8 @@ class Screen:
 
     def candidate(self, point: Point) -> SpecCandidate:
         """Raises Rejected; ArchError for a point that is none of this space."""
-        known, regions = self.known, self.space.grammar.session.regions
-        before = len(regions)
-        graph = self.elaborated(point)
+        graph, own = self._elaborated(point)
+        known = self.known
         try:
             for expect in self.contracts:
                 missed = shortfall(expect, graph, known.costs, known.flows)
@@ -106,35 +105,45 @@ class Screen:
                     raise ContractMissed(missed.reason, expect.condition.span.text, missed.value, missed.gap)
             return SpecCandidate(dict(point), Listing(graph, known.signatures_of(graph)).digest(), self._costs(graph), graph, self.space)
         finally:
-            known.forget(graph.root)
-            self._tidy(before)
+            for region in (graph.root, *own):
+                known.forget(region)
 
     def elaborated(self, point: Point) -> Graph:
+        """The point's model, contracts unseen. Raises Rejected."""
+        return self._elaborated(point)[0]
+
+    def _elaborated(self, point: Point) -> tuple[Graph, list[Region]]:
+        """The model, and its regions that no other candidate shares."""
         space = self.space
         session = space.grammar.session.following()
+        if len(session.regions) > REGIONS:
+            session.regions.clear()
+            self.known = Known()
+        before = len(session.regions)
         try:
             graph = elaborate(space.namespace, space.loader, space.name, space.overrides, point, session=session).graph
         except ArchError as error:
             first = error.diagnostics[0]
             raise Rejected(f"{first.title}: {first.label}" if first.label else first.title) from None
+        finally:
+            own = self._taken_out(before)
         made = {path: d.chosen for path, d in decisions(graph.root)}
         if made != dict(point):
             space.choices(point)  # says which is missing or not there; where it finds none, decisions that seemed independent are not
             raise Rejected(f"the decision `{min(made.items() ^ dict(point).items())[0]}` does not fit the others")
-        return graph
+        return graph, own
 
-    def _tidy(self, before: int) -> None:
-        """Lets go of new regions that belong to one candidate only, and of everything once it is much."""
+    def _taken_out(self, before: int) -> list[Region]:
+        """Takes new regions out of those to share whose keys hold ids of things that die with one candidate."""
         regions = self.space.grammar.session.regions
         new = [regions.popitem() for _ in range(len(regions) - before)]
+        own = []
         for key, region in reversed(new):
             if closed(key[0]):  # type: ignore[index]
                 regions[key] = region
             else:
-                self.known.forget(region)
-        if len(regions) > REGIONS:
-            regions.clear()
-            self.known = Known()
+                own.append(region)
+        return own
 
     def _costs(self, graph: Graph) -> dict[str, float]:
         root, costs = graph.root, self.known.costs

@@ -11,6 +11,7 @@ from archdsl import api
 from archdsl.diagnostics import ArchError, Source
 from archdsl.language import format_text
 from archdsl.search.space import open_space
+from archdsl.search.tree import closed
 from tests.search.spaces import SPACES
 
 DOC = re.compile(r'^""".*?"""', re.DOTALL)
@@ -35,6 +36,16 @@ def test_a_winner_means_what_its_point_does_and_is_found_again(name):
         assert space.parse(text) == point  # by the decisions that its doc string tells
         found = space.parse(DOC.sub("", text) + "\n")  # by its structure alone
         assert space.candidate(found).key == candidate.key
+
+
+def test_nothing_of_one_candidate_is_left_for_another():
+    """What a key names by id() dies with its candidate, and the id may come again."""
+    space = open_space(SPACES["shared"])
+    shared = space.grammar.session.regions
+    text = DOC.sub("", space.candidate(space.sample(random.Random(0))).text()) + "\n"
+    space.parse(text)
+    assert shared
+    assert all(closed(key[0]) for key in shared)
 
 
 @pytest.mark.parametrize(
