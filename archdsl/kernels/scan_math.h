@@ -19,9 +19,18 @@ static inline real lanes(real *a) {
 #endif
 }
 
+typedef real vec __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
+#define VEC(entry) (*(vec *)&(entry))
+
+/* The sum of a vector's numbers. */
+static inline __attribute__((always_inline)) real total(vec a) {
+    real all[LANES] ALIGNED;
+    *(vec *)all = a;
+    return lanes(all);
+}
+
 #ifdef DENSE
 /* y[w][c] = or += the sum over r of x[w][r] * m[r][c], for `wide` sequences at once: a row of m is read once for all of them. */
-typedef real vec __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE void dense_tile(const int W, const int V, int rows, int cols, const real *m, const real *const *x, real *const *y, int c, int fresh) {

@@ -8,10 +8,12 @@ over all times: the adjoint writes out its two factors. Names in the source are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from archdsl.kernels import rows
 from archdsl.kernels.c_text import constant
-from archdsl.kernels.loops import Place, Statement, covers, innermost, nest
+from archdsl.kernels.loops import Place, Statement, covers, innermost
+from archdsl.kernels.scan_parts import Part, Run, joined_runs, takes_place, written
 from archdsl.kernels.scan_plan import Dense, Plan, checkpoint_every, size_of
 from archdsl.recurrence.step import Equation, Step, Tensor, split_index
 
@@ -22,14 +24,6 @@ KEEP = 65536  # numbers that temporaries of one chunk may take rather than be wo
 def source(step: Step) -> str:
     """The whole C file, without the functions of vector_math.h and scan_math.h in front of it."""
     return _Source(step).text()
-
-
-@dataclass
-class _Part:
-    """Lines for one sequence, or a dense product for all of a block."""
-
-    lines: list[str]
-    dense: bool = False
 
 
 class _Source(Plan):
@@ -68,8 +62,8 @@ class _Source(Plan):
 
     # ---- the step ----
 
-    def equations(self, wanted: set[str] | None = None) -> list[_Part]:
-        parts: list[_Part] = []
+    def equations(self, wanted: set[str] | None = None) -> list[Part]:
+        parts: list[Part] = []
         written: set[str] = set()
         for equation in self.step.equations:
             if wanted is not None and equation.target not in wanted:
@@ -79,33 +73,33 @@ class _Source(Plan):
                 matrix = ("w" if product.turned else "turned") + str(self.number[product.weight])
                 parts.append(self.multiplied(product, matrix, f"t{self.number[product.source]}", f"t{self.number[product.target]}", True))
             else:
-                parts.append(_Part(self.equation(equation, written)))
+                parts.append(Part([], nest=self.equation(equation, written)))
             written.add(equation.target)
         return parts
 
-    def multiplied(self, product: Dense, matrix: str, x: str, y: str, forward: bool, fresh: bool = True) -> _Part:
+    def multiplied(self, product: Dense, matrix: str, x: str, y: str, forward: bool, fresh: bool = True) -> Part:
         """y = matrix x for all sequences of the block that run at this time. Backward x is the target's gradient, y the source's."""
         rows, cols = (product.rows, product.cols) if forward else (product.cols, product.rows)
         shift = f" + {product.shift}" if product.shift else ""
         x_shift, y_shift = (shift, "") if forward else ("", shift)
-        return _Part(
+        return Part(
             [f"x[count] = {x}{x_shift}, y[count++] = {y}{y_shift};", f"dense({rows}, {cols}, {matrix}, x, y, count, {int(fresh)});"], True
         )
 
-    def equation(self, equation: Equation, written: set[str]) -> list[str]:
+    def equation(self, equation: Equation, written: set[str]) -> rows.Nest:
         tensor = self.tensor[equation.target]
         loops = (*equation.free, *equation.sums)
         whole = covers(equation.at, tensor.shape, equation.free)
         statement = Statement((equation.target, equation.at), equation.body, True)
         if not equation.sums:
-            return nest(loops, [statement], self.primal)
+            return rows.Nest(loops, (statement,))
         # A sum over an outer loop adds to what stands there, so that must begin at zero.
         inner = innermost(loops, [statement])
         alone = {name for name, _ in equation.sums} == {inner}
-        lines = []
+        before: tuple[str, ...] = ()
         if not (alone and whole) and equation.target not in written:
-            lines.append(f"    memset(t{self.number[tensor.name]}, 0, sizeof(real) * {size_of(tensor)});")
-        return lines + nest(loops, [Statement(statement.target, statement.value, alone)], self.primal)
+            before = (f"memset(t{self.number[tensor.name]}, 0, sizeof(real) * {size_of(tensor)});",)
+        return rows.Nest(loops, (Statement(statement.target, statement.value, alone),), before)
 
     # ---- text ----
 
@@ -176,7 +170,22 @@ class _Source(Plan):
             f"{pad}}}",
         ]
 
-    def parts(self, parts: list[_Part], names: list[str], total: int, pad: str) -> list[str]:
+    def multiplied_names(self) -> set[str]:
+        """What dense products read and write, and the gradients of that."""
+        names = {n for p in self.dense.values() for n in (p.source, p.target)}
+        return names | {f"^{n}" for n in names}
+
+    def written(self, runs: Sequence[Run], passing: set[str]) -> list[Part]:
+        """All as lines. passing: tensors that mean nothing once these parts have run."""
+        return written(runs, self.adjoint_address, passing, self.multiplied_names())
+
+    def in_place(self, runs: Sequence[Run]) -> set[str]:
+        """States whose gradient can take the place of that of the next state."""
+        pairs = [(f"^{before.name}", f"^{after.name}") for before, after in zip(self.befores, self.nexts)]
+        others = self.multiplied_names()
+        return {new[1:] for new, old in pairs if not {old, new} & others and takes_place(runs, old, new)}
+
+    def parts(self, parts: list[Part], names: list[str], total: int, pad: str) -> list[str]:
         """Runs of local lines per sequence, and dense products for all that run at time t."""
         out: list[str] = []
         local: list[str] = []
@@ -219,6 +228,7 @@ class _Source(Plan):
             if tensor.role != "yield":
                 size = size_of(tensor)
                 finish.append(f"memcpy(out[{k}] + (n * T + t) * {size}, t{self.number[tensor.name]}, sizeof(real) * {size});")
+        equations = self.written(joined_runs(self.equations()), {t.name for t in self.temporaries()} - {t.name for t in self.yields})
         swap = []
         for before, after in zip(self.befores, self.nexts):
             a, b = f"at_t{self.number[before.name]}", f"at_t{self.number[after.name]}"
@@ -230,7 +240,7 @@ class _Source(Plan):
             *(f"    long {name} = {places[name[3:]]};" for name in moving),
             *self.member(start, total, "    "),
             "    for (long t = 0; t < most; t++) {",
-            *self.parts([_Part([*keep, "}"]), *self.equations(), _Part(finish)], names, total, "        "),
+            *self.parts([Part([*keep, "}"]), *equations, Part(finish)], names, total, "        "),
             *swap,
             "    }",
             "    free(scratch);",
@@ -259,12 +269,21 @@ class _Source(Plan):
             names += [f"real *t{self.number[after.name]} = {at} + (step + 1) * {size};"]
         names += [f"real *t{self.number[t.name]} = own + {places[f'held{self.number[t.name]}']} + step * {size_of(t)};" for t in held]
         names += [*self.weight_names(), *self.pointers(False)]
-        replayed = self.parts(self.equations(states), names, total, "            ")
+        passing = {t.name for t in temporaries}
+        replayed = self.parts(self.written(joined_runs(self.equations(states)), passing), names, total, "            ")
         names += [f"real *g{self.number[t.name]} = din[{k}] + (n * T + t) * {size_of(t)};" for k, t in enumerate(self.inputs)]
         names += self.weight_gradients()
-        back = [*self.equations(again), *self.adjoints(plan)]
+        walk = joined_runs([*self.equations(again), *self.adjoints(plan)])
+        passing |= {f"^{t.name}" for t in (*self.nexts, *self.step.of("temporary", "yield"))}
+        back = self.written(walk, passing)
+        in_place = self.in_place(walk)
+        for before, after in zip(self.befores, self.nexts):
+            if before.name in in_place:
+                names.append(f"g{self.number[before.name]} = g{self.number[after.name]};")
         swap = []
         for before, after in zip(self.befores, self.nexts):
+            if before.name in in_place:
+                continue
             a, b = f"at_g{self.number[after.name]}", f"at_g{self.number[before.name]}"
             swap.append(f"            const long swap_{a} = {a}; {a} = {b}; {b} = swap_{a};")
         load = []
@@ -345,7 +364,7 @@ class _Source(Plan):
             sizes += [product.cols, 0 if product.source in self.input_place else product.rows]
         return sizes
 
-    def adjoints(self, plan: list[tuple[Equation, list[Statement]]]) -> list[_Part]:
+    def adjoints(self, plan: list[tuple[Equation, list[Statement]]]) -> list[Part]:
         """One step back: gradients of the next states and the yields become those of the states, the inputs and the weights."""
         touched: set[str] = set()
         lines: list[str] = []
@@ -367,7 +386,7 @@ class _Source(Plan):
         touched |= self.next_names
         zeroed, writes = self.first_writes(plan, touched)
         lines += [f"memset(g{self.number[name]}, 0, sizeof(real) * {size_of(self.tensor[name])});" for name in zeroed]
-        parts = [_Part(lines)]
+        parts = [Part(lines)]
         for (equation, statements), fresh in zip(plan, writes):
             product = self.dense.get(id(equation))
             if product is not None:
@@ -378,10 +397,10 @@ class _Source(Plan):
             for statement, first in zip(statements, fresh):
                 marked = Statement(statement.target, statement.value, first)
                 groups.setdefault(innermost(loops, [marked]), []).append(marked)
-            parts += [_Part(nest(loops, group, self.adjoint_address)) for group in groups.values()]
+            parts += [Part([], nest=rows.Nest(loops, tuple(group))) for group in groups.values()]
         return parts
 
-    def dense_adjoint(self, product: Dense, statements: list[Statement], fresh: list[bool]) -> list[_Part]:
+    def dense_adjoint(self, product: Dense, statements: list[Statement], fresh: list[bool]) -> list[Part]:
         place = 2 * self.products().index(product)
         g, x = f"g{self.number[product.target]}", f"t{self.number[product.source]}"
         shift = f" + {product.shift}" if product.shift else ""
@@ -390,7 +409,7 @@ class _Source(Plan):
             lines.append(f"memcpy(factor[{place + 1}] + (n * T + t) * {product.rows}, {x}{shift}, sizeof(real) * {product.rows});")
         matrix = ("turned" if product.turned else "w") + str(self.number[product.weight])
         first = any(f for s, f in zip(statements, fresh) if s.target[0] == f"^{product.source}")
-        return [_Part(lines), self.multiplied(product, matrix, g, f"g{self.number[product.source]}", False, first)]
+        return [Part(lines), self.multiplied(product, matrix, g, f"g{self.number[product.source]}", False, first)]
 
 
 __all__ = ["checkpoint_every", "source"]

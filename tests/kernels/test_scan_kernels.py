@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from archdsl.kernels import build
 from archdsl.kernels.scan_op import Kernel, kernel, run, scan_backward_op, scan_op
-from tests.recurrence.steps import DECAYS, ORDERED, USES, WIDER, Reference, Tensors, difference, gradients, loop, rms, step_of
+from tests.recurrence.steps import DECAYS, ORDERED, ROWS, USES, WIDER, Reference, Tensors, difference, gradients, loop, rms, step_of
 
 ALL = [*USES, *ORDERED]
 MAIN = ("diagonal", "gated_linear", "delta_rule", "lstm(4)", "mlstm", "lif")
@@ -142,6 +142,24 @@ def test_weight_matrices_of_any_size(use: str, sequences: int) -> None:
     lengths = torch.arange(sequences) * 70 // sequences
     Reference(use, given).check(*ours(use, given))
     Reference(use, given, lengths).check(*ours(use, given, lengths))
+
+
+@pytest.mark.usefixtures("poison")
+@pytest.mark.parametrize("use", ROWS)
+def test_rows_of_whole_vectors(use: str) -> None:
+    given = Tensors(use, 66)
+    lengths = torch.tensor([66, 33, 0])
+    Reference(use, given).check(*ours(use, given))
+    Reference(use, given, lengths).check(*ours(use, given, lengths))
+
+
+@pytest.mark.parametrize("use", ROWS)
+def test_rows_in_single_precision(use: str) -> None:
+    exact, given = Tensors(use, 129), Tensors(use, 129, torch.float32)
+    step = Reference(use, exact)
+    step.given = given
+    wrong = {k: e for k, e in step.errors(*ours(use, given), measure=rms).items() if not e <= 1e-5}
+    assert not wrong, wrong
 
 
 @pytest.mark.usefixtures("poison")

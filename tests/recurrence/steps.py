@@ -54,6 +54,17 @@ USES: dict[str, dict[str, int]] = {
 }  # fmt: skip
 # General nonlinear steps: no parallel form.
 ORDERED: dict[str, dict[str, int]] = {name: {"x": 5} for name in ("elman(4)", "jordan(4, 3)", "lstm(4)", "gru(4)", "slstm(4)")}
+# Last axes of whole vectors (and one too long for that): matrices go row by row through vector registers.
+ROWS: dict[str, dict[str, int]] = {
+    "linear_attention/16": {"q": 5, "k": 5, "v": 16}, "normalised_linear_attention/16": {"q": 16, "k": 16, "v": 16},
+    "retention/128": {"q": 3, "k": 3, "v": 128, "g": 0}, "gated_linear/48": {"q": 5, "k": 5, "v": 48, "g": 5},
+    "gated_linear/144": {"q": 2, "k": 2, "v": 144, "g": 2}, "columns/16": {"q": 16, "k": 16, "v": 3, "g": 16},
+    "two_updates/32": {"q": 5, "k": 5, "l": 5, "v": 32, "w": 32, "g": 0}, "outgoing/16": {"q": 5, "k": 5, "v": 16},
+    "mlstm/16": {"q": 16, "k": 16, "v": 16, "i": 0, "f": 0}, "delta_rule/64": {"q": 5, "k": 5, "v": 64, "beta": 0},
+    "gated_delta_rule/16": {"q": 16, "k": 16, "v": 16, "beta": 0, "g": 0}, "delta_seen/16": {"k": 5, "v": 16, "b": 0},
+    "channel_gated_delta_rule/32": {"q": 5, "k": 5, "v": 32, "beta": 0, "g": 5},
+    "wkv7/16": {"r": 5, "w": 5, "k": 5, "v": 16, "a": 5, "b": 5}, "selective(16)/16": {"u": 5, "dt": 5, "B": 16, "C": 16},
+}  # fmt: skip
 WIDER = {"elman(37)": {"x": 5}, "lstm(20)": {"x": 5}, "gru(36)": {"x": 5}}
 UNIT = {"k", "a", "l"}  # keys of delta rules: of length one
 DECAYS = (1.0, 1 - 1e-7, 0.5, math.exp(-50), 0.0)
@@ -61,9 +72,9 @@ DECAYS = (1.0, 1 - 1e-7, 0.5, math.exp(-50), 0.0)
 
 @cache
 def region(use: str) -> Any:
-    inputs = (USES | ORDERED | WIDER)[use]
+    inputs, written = (USES | ORDERED | WIDER | ROWS)[use], use.partition("/")[0]
     declared = "; ".join(f"in {name}: [T{f', {size}' if size else ''}]" for name, size in inputs.items())
-    spec = archdsl.parse(f"{STANDARD}\n{OWN}\narch A {{ {declared}; return {use}({', '.join(inputs)}) }}")
+    spec = archdsl.parse(f"{STANDARD}\n{OWN}\narch A {{ {declared}; return {written}({', '.join(inputs)}) }}")
     return next(n for n in spec.graph.root.nodes if n.op == "scan").instance.region
 
 
@@ -83,6 +94,7 @@ class Tensors:
     def __init__(self, use: str, time: int, dtype: torch.dtype = torch.float64, sequences: int = 3, seed: int = 0):
         torch.manual_seed(seed + time)
         step = step_of(use)
+        use = use.partition("/")[0]
         delta = any(t.name in ("beta",) for t in step.of("input")) or use in ("wkv7", "delta_vector", "delta_seen")
         self.inputs = []
         for t in step.of("input"):
