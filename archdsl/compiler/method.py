@@ -231,10 +231,11 @@ class Method:
     def placement(self, kind: Kind) -> str:
         """Keyword arguments that give a new tensor this method's device, and the dtype that goes with a kind of numbers."""
         inputs = [v for v in self.region.all_inputs if id(v) in self.source]
-        floats = [self.source[id(v)] for v in inputs if v.type.kind in ("float", "complex")]
+        floats = [f"{self.source[id(v)]}.dtype" for v in inputs if v.type.kind == "float"]
         weights = [self.instance(i) + (f".{n}" if n else "") for i in self._instances() for n, w in i.weights.items() if w.kind == "float"]
         near = [self.source[id(v)] for v in inputs] + weights
-        dtype = f"{(floats + weights)[0]}.dtype" if floats or weights else "torch.get_default_dtype()"
+        floats += [f"{w}.dtype" for w in weights] + [f"{self.source[id(v)]}.dtype.to_real()" for v in inputs if v.type.kind == "complex"]
+        dtype = floats[0] if floats else "torch.get_default_dtype()"
         if kind == "complex":
             dtype += ".to_complex()"
         text_ = {"int": "", "bool": "dtype=torch.bool", "float": f"dtype={dtype}", "complex": f"dtype={dtype}"}[kind]

@@ -10,6 +10,7 @@ from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import promoted
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.patterns import Group, Side, refill, refuse, side, sides, sizes_given, spread, text_of
+from archdsl.primitives.product import alike
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -93,7 +94,8 @@ class Einsum(Primitive):
         for term, value in zip(terms, node.inputs):
             texts.append(("..." if value.type.batched else "") + "".join(letters[name] for name in term))
         right = ("..." if node.outputs[0].type.batched else "") + "".join(letters[name] for name in result)
-        return f'torch.einsum("{",".join(texts)}->{right}", {", ".join(args)})'
+        factors = [alike(text, value, node, e) for text, value in zip(args, node.inputs)]
+        return f'torch.einsum("{",".join(texts)}->{right}", {", ".join(factors)})'
 
 
 def _plain(use: Use, pattern: str, groups: list[Group]) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 _ROUNDS = ("sign", "floor", "ceil", "round", "mod", "floordiv")
-KEEPS_INTS = frozenset((*_ROUNDS, "add", "sub", "mul", "neg", "square", "max", "min", "abs", "pow"))
+KEEPS_INTS = frozenset((*_ROUNDS, "add", "sub", "mul", "neg", "square", "max", "min", "abs"))
 ORDERS = frozenset(
     (*_ROUNDS, "lt", "le", "gt", "ge", "max", "min", "erf", "erfc", "lgamma", "digamma", "complex", "logsigmoid", "softplus")
 )
@@ -72,6 +72,9 @@ class Pointwise(Primitive):
             return "float"
         if row.name == "complex":
             return "complex"
+        if row.name == "pow":  # of ints: an int only where no exponent is below zero
+            exponent = (use.args["scalars"] or {}).get(1)
+            return promoted((given, "int" if isinstance(exponent, int) and exponent >= 0 else "float"))
         return promoted((given, "int" if row.name in KEEPS_INTS else "float"))
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
@@ -85,6 +88,8 @@ class Pointwise(Primitive):
                 continue
             value, text = next(tensors)
             text = aligned(text, value, rank)
+            if row.name == "pow" and value.type.kind in ("int", "bool") and node.outputs[0].type.kind == "float":
+                text = method(text, "to", e.placement("float"))
             texts.append(method(text, "long") if value.type.kind == "bool" and _counts(row, node) else text)
         return _write(row, texts, set(scalars), node, e)
 

@@ -90,7 +90,7 @@ class Matmul(Primitive):
         if _diagonal(a) or _diagonal(b):
             return _scaled(node, args)
         lead = max(a.type.rank, b.type.rank) - 2
-        left, right = args
+        left, right = (alike(text, value, node, e) for text, value in zip(args, node.inputs))
         if a.type.rank == 1 and b.type.rank == 1:
             return method(f"{operand(left, MULTIPLY)} * {operand(right, POWER)}", "sum", "-1")
         # torch reads a 1-D operand as a vector only if it has no batch axis; a batched one is made a row or a column first.
@@ -107,6 +107,12 @@ class Matmul(Primitive):
             right = padded(right, b, 2, lead)
         product = f"{operand(left, MULTIPLY)} @ {operand(right, POWER)}"
         return method(product, "squeeze", "-2" if row else "-1") if row or column else product
+
+
+def alike(text: str, value: Value, node: Node, e: Emitter) -> str:
+    """A factor in the kind of the product: torch multiplies matrices of one dtype only."""
+    kind = node.outputs[0].type.kind
+    return text if value.type.kind == kind else method(text, "to", e.placement(kind))
 
 
 def _diagonal(value: Value) -> bool:
