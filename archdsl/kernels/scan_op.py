@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from archdsl.kernels.build import load
+from archdsl.kernels.inline import inlined
 from archdsl.kernels.scan_plan import Dense, checkpoint_every
 from archdsl.kernels.scan_source import WIDE, _Source
 from archdsl.recurrence.step import Step
@@ -66,7 +67,7 @@ _known: dict[str, Kernel] = {}
 
 def kernel(step: Step) -> Kernel:
     """The kernel of a step; nothing is compiled before its first run."""
-    text = _Source(step)
+    text = _Source(inlined(step))
     code = text.text()
     key = hashlib.blake2b(code.encode(), digest_size=12).hexdigest()
     if key not in _known:
