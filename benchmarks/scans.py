@@ -3,7 +3,7 @@
     python benchmarks/scans.py            measures; writes benchmarks/results/scans.json (with --grid the 40 shapes: scans_grid.json)
     python benchmarks/scans.py --docs     writes docs/scans.md and docs/scans.svg from what was measured last
 
-`--pairs N` and names of scans choose less.
+`--pairs N` and names of scans choose less: what is kept of the other scans stays as it was.
 """
 
 from __future__ import annotations
@@ -36,6 +36,16 @@ def write_docs() -> None:
     (DOCS / "scans.md").write_text(page.markdown(result, "scans.svg"), encoding="utf-8")
 
 
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Old results, with new rows in place of the old ones of the same scans. Rows of another machine are dropped."""
+    if any(old["machine"].get(key) != new["machine"].get(key) for key in ("processor", "threads")):
+        return new
+    measured = {row["scan"] for row in new["rows"]}
+    order = list(dict.fromkeys(row["scan"] for row in (*old["rows"], *new["rows"])))
+    rows = [row for row in old["rows"] if row["scan"] not in measured] + new["rows"]
+    return {**new, "alone": sorted({*old["alone"], *new["alone"]}), "rows": sorted(rows, key=lambda row: order.index(row["scan"]))}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("scans", nargs="*")
@@ -51,6 +61,8 @@ def main() -> None:
     else:
         result = run.bench(given.scans, pairs=given.pairs, compiled=given.compiled, tell=tell)
     path = RESULTS / ("scans_grid.json" if given.grid else "scans.json")
+    if given.scans and path.exists():
+        result = merged(json.loads(path.read_text(encoding="utf-8")), result)
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(f"wrote {path}\n")
 

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -38,6 +38,7 @@ class Kernel:
     every: int
     flops: int
     products: tuple[Dense, ...] = ()  # with weight matrices
+    loaded: dict[torch.dtype, ctypes.CDLL] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def inputs(self) -> list[Part]:
@@ -57,9 +58,11 @@ class Kernel:
 
     def library(self, dtype: torch.dtype) -> ctypes.CDLL:
         """The compiled pair for a dtype. Raises NoCompiler."""
-        parts = [(Path(__file__).parent / name).read_text() for name in ("vector_math.h", "scan_math.h")]
-        defines = ("#define REAL64\n" if dtype == torch.float64 else "") + ("#define DENSE\n" if self.products else "")
-        return load("".join([defines, _PRELUDE, *parts, self.code]))
+        if dtype not in self.loaded:
+            parts = [(Path(__file__).parent / name).read_text() for name in ("vector_math.h", "scan_math.h")]
+            defines = ("#define REAL64\n" if dtype == torch.float64 else "") + ("#define DENSE\n" if self.products else "")
+            self.loaded[dtype] = load("".join([defines, _PRELUDE, *parts, self.code]))
+        return self.loaded[dtype]
 
 
 _known: dict[str, Kernel] = {}
