@@ -17,17 +17,24 @@ from torch import Tensor
 
 from archdsl.bench.cases import Call, Case
 
-LEAST = 0.02  # seconds that one measurement takes at least
+LEAST = 0.2  # seconds that one measurement takes at least: threads awake, caches warm
+LONG = 4.0  # seconds of one run from which the loop is not run again
 
 
 def measure(
-    case: Case, pairs: int = 5, wanted: tuple[str, ...] = ("kernel", "torch"), compiled: bool = False, budget: float = 4.0
+    case: Case,
+    pairs: int = 5,
+    wanted: tuple[str, ...] = ("kernel", "torch"),
+    compiled: bool = False,
+    budget: float = 4.0,
+    peers: bool = True,
 ) -> list[dict]:
     """A row for each form and peer. budget: GiB that the loop may keep for its backward pass; beyond, only the forward pass is compared."""
     loop, leaves = case.loop(), case.leaves
     fits = case.loop_bytes() <= budget * 2**30
     contenders = {name: (call, leaves, True) for name, call in case.forms(wanted).items()}
-    contenders |= {name: (call, own, False) for name, (call, own) in case.peers(compiled).items()}
+    if peers:
+        contenders |= {name: (call, own, False) for name, (call, own) in case.peers(compiled).items()}
     with torch.no_grad():
         wanted_result = loop()
     kept = _kept(loop, leaves) if fits else None
@@ -51,9 +58,13 @@ def measure(
 
 
 def _pairs(loop: Call, leaves: list[Tensor], call: Call, own: list[Tensor], pairs: int, training: bool) -> dict[str, float]:
-    """Median ratio loop / form, and both medians in milliseconds."""
-    repeats = [_repeats(loop, leaves, training), _repeats(call, own, training)]
-    times = [(_seconds(loop, leaves, training, repeats[0]), _seconds(call, own, training, repeats[1])) for _ in range(pairs)]
+    """Median ratio loop / form, and both medians in milliseconds. A loop of many seconds runs once."""
+    first, again = _warm(loop, leaves, training), _warm(call, own, training)
+    repeats = _repeats(first), _repeats(again)
+    if first > LONG:
+        times = [(first, _seconds(call, own, training, repeats[1]))]
+    else:
+        times = [(_seconds(loop, leaves, training, repeats[0]), _seconds(call, own, training, repeats[1])) for _ in range(pairs)]
     ratios = [a / b for a, b in times]
     slow, fast = (statistics.median(column) * 1000 for column in zip(*times))
     return {
@@ -81,10 +92,14 @@ def _seconds(call: Call, leaves: list[Tensor], training: bool, repeats: int) -> 
     return (time.perf_counter() - start) / repeats
 
 
-def _repeats(call: Call, leaves: list[Tensor], training: bool) -> int:
-    """How often to run for one measurement, after a run to warm up."""
-    _run(call, leaves, training)
+def _warm(call: Call, leaves: list[Tensor], training: bool) -> float:
+    """Seconds of a run, after one to warm up if that was short."""
     once = _seconds(call, leaves, training, 1)
+    return _seconds(call, leaves, training, 1) if once < LONG / 4 else once
+
+
+def _repeats(once: float) -> int:
+    """How often to run for one measurement."""
     return max(1, min(200, round(LEAST / once)))
 
 

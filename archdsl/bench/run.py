@@ -25,6 +25,7 @@ def bench(
     file: Path | None = None,
     compiled: bool = False,
     tell: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+    peers: bool = True,
 ) -> dict[str, Any]:
     """rows of `measure` for each scan and shape; `alone`: scans that only the loop runs. tell: is given the rows of each case when known."""
     known = scans(file)
@@ -32,7 +33,7 @@ def bench(
     alone: list[str] = []
     for name in names or list(known):
         for shape in shapes:
-            found = measure(Case(known[name], shape, getattr(torch, dtype), file), pairs, tuple(forms), compiled)
+            found = measure(Case(known[name], shape, getattr(torch, dtype), file), pairs, tuple(forms), compiled, peers=peers)
             if not found and name not in alone:
                 alone.append(name)
             tell(found)
@@ -42,4 +43,4 @@ def bench(
 
 def grid(names: Sequence[str] = (), pairs: int = 5, tell: Callable[[list[dict[str, Any]]], None] = lambda rows: None) -> dict[str, Any]:
     """The kernel at the 40 shapes of the grid, which must nowhere be slower than the loop."""
-    return bench(names or GRID_SCANS, GRID, ("kernel",), pairs=pairs, tell=tell)
+    return bench(names or GRID_SCANS, GRID, ("kernel",), pairs=pairs, peers=False, tell=tell)
