@@ -110,22 +110,19 @@ def find_places(table: dict[str, Row]) -> None:
 
 
 def marks(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """(test, slug) of every row mark of a test file: on functions, classes, parameters, or in `pytestmark`."""
-    everywhere = [slug for node in tree.body if isinstance(node, ast.Assign) and _names(node, "pytestmark") for slug in _slugs(node)]
+    """(test, slug) of every row mark of a test file: on functions, classes, parameters, in `pytestmark`, or by a name given to it."""
+    bound = {t.id: list(_slugs(n)) for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
 
     def walk(body: list[ast.stmt], outer: list[str]) -> Iterator[tuple[str, str]]:
         for node in body:
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                own = outer + [s for d in node.decorator_list for s in (bound.get(d.id, []) if isinstance(d, ast.Name) else _slugs(d))]
             if isinstance(node, ast.ClassDef):
-                yield from walk(node.body, outer + [s for d in node.decorator_list for s in _slugs(d)])
+                yield from walk(node.body, own)
             elif isinstance(node, ast.FunctionDef) and node.name.startswith("test"):
-                own = [s for d in node.decorator_list for s in _slugs(d)]
-                yield from ((node.name, slug) for slug in dict.fromkeys(outer + own))
+                yield from ((node.name, slug) for slug in dict.fromkeys(own))
 
-    return walk(tree.body, everywhere)
-
-
-def _names(node: ast.Assign, name: str) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    return walk(tree.body, bound.get("pytestmark", []))
 
 
 def _slugs(node: ast.AST) -> Iterator[str]:
@@ -292,10 +289,13 @@ def _line_table(table: dict[str, Row]) -> str:
     if not given:
         return ""
     specs = Specs()
-    lines, ratios = [], []
+    lines, ratios, without = [], [], []
     for slug, entry in sorted(given.items()):
         if slug not in table:
             raise SystemExit(f"{LINES}: no row is called {slug}")
+        if "uncounted" in entry:
+            without.append(f"{slug} ({entry['uncounted']})")
+            continue
         own = specs.lines(entry["spec"])
         ratios.append(entry["lines"] / own)
         lines.append(
@@ -310,7 +310,7 @@ def _line_table(table: dict[str, Row]) -> str:
             "| row | spec | public implementation | ratio | counted |",
             "|---|---:|---:|---:|---|",
             *lines,
-            f"\nMedian ratio over {len(ratios)}: {statistics.median(ratios):.1f}\n",
+            f"\nMedian ratio over {len(ratios)}: {statistics.median(ratios):.1f}. Not counted: {'; '.join(without)}.\n",
         ]
     )
 

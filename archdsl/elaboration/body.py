@@ -154,7 +154,7 @@ class Body:
         """The name the next instance will have here: its label, or the base with an ordinal."""
         if label is None:
             return self.unique(base)
-        if label in self.region.instances or label in self.reserved or label in self._claimed:
+        if label in self.region.instances or label in self._claimed:  # `stop = x -> stop: linear(1)` is one part and a value
             self.fail(
                 "AD0206",
                 f"two parts are called `{label}`",

@@ -186,8 +186,8 @@ class Printer(ExpressionPrinter):
         return concat(node.name, " = ", self.expression(node.value))
 
     def expect(self, node: s.Expect) -> Doc:
-        overrides = concat(" with ", join(", ", [self.argument(a) for a in node.overrides])) if node.overrides else ""
-        return concat("expect ", self.expression(node.condition), overrides)
+        head = concat("expect ", self.expression(node.condition))
+        return group(head, indent(LINE, "with ", join(", ", [self.argument(a) for a in node.overrides]))) if node.overrides else head
 
     def import_(self, node: s.Import) -> Doc:
         path = self.quoted(node.path)

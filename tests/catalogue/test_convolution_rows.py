@@ -16,8 +16,8 @@ from tests.catalogue.learning import built, fell, gmacs, losses, moved, on_digit
 
 
 def part(name: str, text: str) -> nn.Module:
-    """An arch made of the blocks of a spec file."""
-    return archdsl.parse(find(name).read_text() + text, arch="A", contracts=False).build(dtype="float64").eval()
+    """An arch made of the blocks of a spec file: the last one of the text."""
+    return archdsl.parse(find(name).read_text() + text, contracts=False).build(dtype="float64").eval()
 
 
 # ---- HorNet -----------------------------------------------------------------------------------------------------------------------
@@ -120,43 +120,44 @@ def test_p3ds_have_the_counts_of_the_released_port() -> None:
 
 
 @pytest.mark.row("p3d")
-@pytest.mark.parametrize("wiring", ["A", "B", "C", "none"])
+@pytest.mark.parametrize("wiring", ["A", "B", "C", "Space"])
 def test_the_three_wirings(wiring: str) -> None:
-    word = wiring if wiring == "none" else f'"{wiring}"'
-    model = moved(part("p3d", f"arch A {{ in x: [4, F, H, W]; return x -> it: Pseudo3D({word}) }}"))
-    w = dict(model.it.named_children())
-    assert w["space"].conv.weight.shape[2:] == (1, 3, 3)
+    model = moved(part("p3d", f"arch Alone {{ in x: [4, F, H, W]; return x -> it: {wiring}(4, 3, 1) }}"))
+    units = [m for m in model.modules() if hasattr(m, "conv")]
     x = torch.randn(2, 4, 6, 5, 5, dtype=torch.float64)
-    s = w["space"](x)
-    time = w.get("time")
-    assert (time is None) == (wiring == "none")
-    wanted = {"A": lambda: time(s), "B": lambda: s + time(x), "C": lambda: s + time(s), "none": lambda: s}[wiring]()
+    assert [u.conv.weight.shape[2:] for u in units] == [(1, 3, 3), (3, 1, 1)][: 1 if wiring == "Space" else 2]
+    space, time = (units * 2)[:2]
+    s = space(x)
+    wanted = {"A": lambda: time(s), "B": lambda: s + time(x), "C": lambda: s + time(s), "Space": lambda: s}[wiring]()
     assert (model(x) - wanted).abs().max() < 1e-12
-    assert time is None or time.conv.weight.shape[2:] == (3, 1, 1)
 
 
 @pytest.mark.row("p3d")
 def test_wirings_alternate_along_the_whole_depth() -> None:
+    def found(spec: Any) -> str:
+        names = [r.name for _, i in spec.instances if (r := i.region) is not None and r.name in ("A", "B", "C", "Space")]
+        # a wiring is followed by the Space it holds
+        return "".join(n for n, before in zip(names, ["", *names]) if n != "Space" or before == "Space")
+
     spec = archdsl.load("p3d", contracts=False)
-    found = [i.region.params.get("wiring") for _, i in spec.instances if i.region is not None and i.region.name == "Pseudo3D"]
-    assert found == [*(["A", "B", "C"] * 5)[:13], *[None] * 3]
+    assert found(spec) == ("ABC" * 5)[:13] + "Space" * 3
+
+
+UNIT = "BottleneckUnit(4, [1, 2, 2], early=true, space={}, conv=conv3d)"
 
 
 @pytest.mark.row("p3d")
 def test_an_inflated_bottleneck_sees_a_still_video_frame_by_frame() -> None:
     """With the identity as convolution in time, variant A on equal frames is the 2-D bottleneck on each."""
-    video = moved(part("p3d", 'arch A { in x: [8, F, H, W]; return x -> it: Unit(4, 2, "A") }'))
-    text = 'import "std/convolution.arch"\narch A { in x: [8, H, W]; return x -> it: BottleneckUnit(4, 2, early=true) }'
+    video = moved(part("p3d", f"arch Alone {{ in x: [8, F, H, W]; return x -> it: {UNIT.format('A')} }}"))
+    text = 'import "std/convolution.arch"\narch Alone { in x: [8, H, W]; return x -> it: BottleneckUnit(4, 2, early=true) }'
     still = moved(archdsl.parse(text).build(dtype="float64"))
-    pairs = {"reduce": "ConvNormAct", "Pseudo3D.space": "ConvNormAct_2", "widen": "ConvNorm", "ConvNorm": "Shortcut.ConvNorm"}
-    weights = still.state_dict()
+    ours, theirs = ([m for m in model.modules() if hasattr(m, "conv")] for model in (video, still))
+    time = ours.pop(2)
     with torch.no_grad():
-        for name, value in video.state_dict().items():
-            ours, _, leaf = name.removeprefix("it.").rpartition(".")
-            unit, _, kind = ours.rpartition(".")
-            if unit in pairs:
-                value.copy_(weights[f"it.{pairs[unit]}.{kind}.{leaf}"].view_as(value))
-        time = video.it.Pseudo3D.time
+        for a, b in zip(ours, theirs, strict=True):
+            for value, given in zip([*a.parameters(), *a.buffers()], [*b.parameters(), *b.buffers()], strict=True):
+                value.copy_(given.view_as(value))
         time.conv.weight.zero_()
         time.conv.weight[range(4), range(4), 1] = 1
         time.norm.weight.fill_((1 + time.norm.eps) ** 0.5)
@@ -170,7 +171,7 @@ def test_an_inflated_bottleneck_sees_a_still_video_frame_by_frame() -> None:
 
 @pytest.mark.row("p3d")
 def test_the_last_stage_folds_time_into_the_batch() -> None:
-    model = moved(part("p3d", "arch A { in x: [8, F, H, W]; return x -> it: Unit(4, 2, none) }"))
+    model = moved(part("p3d", f"arch Alone {{ in x: [8, F, H, W]; return x -> it: {UNIT.format('Space')} }}"))
     x = torch.randn(2, 8, 3, 6, 6, dtype=torch.float64)
     folded = x.transpose(1, 2).reshape(6, 8, 1, 6, 6)
     assert torch.allclose(model(x).transpose(1, 2).reshape(6, 16, 1, 3, 3), model(folded), rtol=0, atol=1e-12)

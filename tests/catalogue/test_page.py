@@ -66,6 +66,7 @@ act next(x) = x
 MARKED = """
 import pytest
 pytestmark = [pytest.mark.row("all"), pytest.mark.slow]
+named = pytest.mark.row("five")
 
 @pytest.mark.row("one", "two")
 @pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.row("three"))])
@@ -76,6 +77,9 @@ class TestB:
     def test_c(self): pass
 
 def helper(): pass
+
+@named
+def test_d(): pass
 """
 
 
@@ -83,6 +87,7 @@ def test_marks_are_found_on_functions_classes_parameters_and_files() -> None:
     found = sorted(WRITER.marks(ast.parse(MARKED)))
     assert [(n, s) for n, s in found if n == "test_a"] == [("test_a", s) for s in ("all", "one", "three", "two")]
     assert [(n, s) for n, s in found if n == "test_c"] == [("test_c", "all"), ("test_c", "four")]
+    assert [(n, s) for n, s in found if n == "test_d"] == [("test_d", "all"), ("test_d", "five")]
 
 
 def test_lines_of_python() -> None:
@@ -107,6 +112,9 @@ def test_lines_of_a_spec_count_what_it_alone_uses() -> None:
 def test_every_entry_of_lines_names_a_row_and_a_spec() -> None:
     for slug, entry in (yaml.safe_load(WRITER.LINES.read_text(encoding="utf-8")) or {}).items():
         assert slug in WRITER.rows()
+        if "uncounted" in entry:
+            assert entry["uncounted"] and len(entry) == 1
+            continue
         assert (ROOT / "specs" / entry["spec"]).is_file()
         assert entry["lines"] > 0 and entry["public"].startswith("https://") and entry["source"]
 

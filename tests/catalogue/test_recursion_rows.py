@@ -171,20 +171,20 @@ def test_sret_sizes() -> None:
 
 def sret_block(w: dict[str, Tensor], p: str, x: Tensor, heads: int) -> Tensor:
     """One run of a block on slices [.., n, d]."""
-    n = norm(w, f"{p}Scaled.f.layernorm", x, 1e-6)
-    x = w[f"{p}Scaled.a"] * x + w[f"{p}Scaled.b"] * attended(w, f"{p}Scaled.f.SelfAttention", n, heads)
+    n = norm(w, f"{p}Scaled.norm", x, 1e-6)
+    x = w[f"{p}Scaled.a"] * x + w[f"{p}Scaled.b"] * attended(w, f"{p}Scaled.f", n, heads)
     return _mlp(w, f"{p}Scaled_2", x)
 
 
 def _mlp(w: dict[str, Tensor], p: str, x: Tensor) -> Tensor:
-    n = norm(w, f"{p}.f.layernorm", x, 1e-6)
-    return w[f"{p}.a"] * x + w[f"{p}.b"] * lin(w, f"{p}.f.FFN.fc_out", F.gelu(lin(w, f"{p}.f.FFN.fc_in", n)))
+    n = norm(w, f"{p}.norm", x, 1e-6)
+    return w[f"{p}.a"] * x + w[f"{p}.b"] * lin(w, f"{p}.f.fc_out", F.gelu(lin(w, f"{p}.f.fc_in", n)))
 
 
 @pytest.mark.row("sret")
 @pytest.mark.parametrize("slices", [[2, 1], [1, 1]])
 def test_sret_runs_each_block_twice_with_a_layer_of_its_own_after_each_run(slices: list[int]) -> None:
-    text = f'import "vision/sret.arch" as lib\narch A {{ in x: [8, 4, 4]; return x -> it: lib.Stage(1, 2, 2, {slices}, 2.0, 1.0) }}'
+    text = f'import "vision/sret.arch" as lib\narch A {{ in x: [8, 4, 4]; return x -> it: lib.Stage(1, 2, 2, {slices}, 2.0, 1) }}'
     model = moved(archdsl.parse(text).build(dtype="float64").eval())
     w = {n.removeprefix("it."): p for n, p in model.named_parameters()}
     x = torch.randn(2, 8, 4, 4)
@@ -197,11 +197,11 @@ def test_sret_runs_each_block_twice_with_a_layer_of_its_own_after_each_run(slice
 
 @pytest.mark.row("sret")
 def test_a_permutation_before_whole_attention_changes_nothing() -> None:
-    """Sliced(f, 1, mixed) is f itself; with more slices the random order shows, and is put back."""
-    head = 'import "vision/sret.arch" as lib\narch A {{ in x: [8, 4]; f = linear(4); return x -> lib.Sliced(f, {}, {}) }}'
+    """One slice is no slice; the random order of the tokens is put back after."""
+    head = 'import "vision/sret.arch" as lib\narch A {{ in x: [8, 4]; f = linear(4); return x -> {} }}'
     x = torch.randn(2, 8, 4)
-    for slices, mixed in ((1, "true"), (2, "true"), (2, "false")):
-        model = archdsl.parse(head.format(slices, mixed)).build(dtype="float64")
+    for text in ("lib.Sliced(f, 1, true)", "lib.Mixed(f)", "lib.Sliced(f, 2, true)", "lib.Sliced(f, 2, false)"):
+        model = archdsl.parse(head.format(text)).build(dtype="float64")
         assert difference(model(x), lin(dict(model.named_parameters()), "f", x)) < CLOSE
 
 
@@ -365,7 +365,7 @@ def test_r2unet_segments_discs() -> None:
 
 # ---- cgar
 
-TRM: dict[str, Any] = {"vocab": 5, "positions": 16, "d": 16, "heads": 2, "hidden": 32}
+TRM: dict[str, Any] = {"vocab": 5, "d": 16, "heads": 2, "hidden": 32}
 
 
 @pytest.mark.row("cgar")

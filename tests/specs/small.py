@@ -77,7 +77,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sequence/pointer.arch": {"hidden": 6},
     "sequence/recurrent.arch": {"vocab": 11, "d": 8},
     "sequence/trellisnet.arch": {"vocab": 11, "d": 6, "hidden": 5, "levels": 3, "dilations": [1, 2]},
-    "sequence/trm.arch": {"vocab": 11, "positions": 9, "d": 16, "heads": 2, "n": 2, "cycles": 2},
+    "sequence/trm.arch": {"vocab": 11, "d": 16, "heads": 2, "n": 2, "cycles": 2},
     "operator/mgno.arch": {"depth": 2, "width": 4, "schedule": [[1, 1], [2, 0], [1, 0]], "residual": True, "mode": "circular"},
     "operator/mgno_flow.arch": {"size": 16, "depth": 2, "width": 4, "schedule": [[1, 0], [2, 0]]},
     "video/p3d.arch": {"blocks": [2, 2, 1, 1], "width": 4, "classes": 5},

@@ -177,7 +177,9 @@ def attend(
     """Attention over whole sequences. lengths [B, ...]: keys beyond are not seen. offset: keys before the first query's own. options: those
     of `attend_at`."""
     q, k, v = same_lead(q, k, v)
-    if causal and window is None and not offset and options.keys() <= {"scale", "dropout"}:  # padding comes after each sequence: causal is enough
+    if (
+        causal and window is None and not offset and options.keys() <= {"scale", "dropout"}
+    ):  # padding comes after each sequence: causal is enough
         return attend_fused(q, k, v, options.get("scale"), None, True, options.get("dropout", 0.0))
     keys = torch.arange(k.shape[-2], device=q.device)
     distance = torch.arange(q.shape[-2], device=q.device)[:, None] + offset - keys
