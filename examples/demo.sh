@@ -31,5 +31,5 @@ run archdsl check "$out/hybrid.arch"
 run archdsl train "$out/hybrid.arch" --task mqar --option vocab=64 --option pairs=4 --seq 32 --lr 3e-3 --steps 1000 --threads 1 --max-seconds 60
 
 say "A search over a spec's choices: which mixer at which layer? Random search and fresh seeds are part of it. The winners are specs again."
-run archdsl search hybrid-mqar --budget 8 --steps 200 --driver-option population=4 --jobs 2 --resume --out "$out/search"
+run archdsl search hybrid-mqar --jobs 2 --resume --out "$out/search"
 run archdsl check "$out"/search/winners/*.arch

@@ -42,7 +42,9 @@ def main() -> None:
     with executor.batch():
         jobs = [executor.submit(work, given.study, given.storage, f"{given.out}/node-{i}") for i in range(given.nodes)]
     print("submitted", ", ".join(job.job_id for job in jobs))
-    print("ended with", [job.result() for job in jobs])
+    for job in jobs:
+        lost = job.exception()  # of a node that was killed, say; the others have done its share
+        print(job.job_id, "was lost" if lost else f"ended with {job.result()}")
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def importance(trials: Sequence[Trial], goal: Goal) -> list[tuple[str, float, in
         groups: dict[int, list[float]] = {}
         for trial, value in zip(known, values, strict=True):
             groups.setdefault(trial.point.get(path, -1), []).append(value)
-        if 1 < len(groups) < len(known):
+        if 1 < len(groups) <= len(known) / 2:  # of fewer trials per option nothing can be said
             within = sum(sum((v - statistics.fmean(g)) ** 2 for v in g) for g in groups.values())
             share = 1 - (within / (len(known) - len(groups))) / (total / (len(known) - 1))
             found.append((path, max(0.0, share), sum(path in t.point for t in known)))

@@ -70,7 +70,7 @@ class PruningFile(_Strict):
 class StudyFile(_Strict):
     """What a study file may say. Only `space` must be given."""
 
-    space: str
+    space: str = Field(min_length=1)
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     arch: str | None = None
     set: dict[str, Scalar] = {}

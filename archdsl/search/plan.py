@@ -14,6 +14,7 @@ from archdsl.search.base import Driver, Goal
 from archdsl.search.config import StudyFile, located
 from archdsl.search.evaluate import MEASURED
 from archdsl.search.settings import Limit, Pruning, Settings, check_metrics, parse_budget, parse_goal, parse_limit, wrong
+from archdsl.search.storage import sqlite_path
 from archdsl.search.workers import Work
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ def prepare(study: StudyFile, base: Path | None = None, source: Source | None = 
             "inherit": study.inherit,
         },
     )
+    if study.storage is not None:
+        sqlite_path(study.storage)  # whether it is a storage's URL at all; its place is not shown, since there may be a password in it
     chosen = _in_place(source, ("driver",), lambda: driver(study.driver.name, study.driver.options))
     return Plan(asked, space, chosen, work, (*task.measures, *MEASURED), task, default, path, tuple(said))
 

@@ -151,4 +151,6 @@ def _said(error: BaseException) -> str:
     cause: BaseException = error
     while (inner := getattr(cause, "orig", None) or cause.__cause__) is not None:
         cause = inner
-    return hidden(" ".join(str(cause).split())[:300]) or type(cause).__name__
+    numbered = len(cause.args) == 2 and isinstance(cause.args[0], int) and isinstance(cause.args[1], str)  # MySQL's errors
+    text = str(cause.args[1] if numbered else cause)
+    return hidden(" ".join(text.split())[:300]) or type(cause).__name__

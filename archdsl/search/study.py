@@ -75,7 +75,7 @@ def run_study(
     """Runs a study to its end, or goes on with it. pool: where trials run (workers.Processes, workers.Inline).
 
     Raises AD1030 for a space with nothing to choose, AD1034 for a goal that nothing measures, AD1035 for a study that is there with other
-    settings, AD1036 and AD1037 for a storage or disk that fails, AD1039 where no candidate meets the limits.
+    settings, AD1036 and AD1037 for a storage or disk that fails, AD1002 and AD1039 where no candidate meets the contracts and the limits.
     """
     first = preflight(settings, space, pool.metrics)
     goals = {"search": settings.goals, "random": settings.goals, "final": settings.goals}
@@ -98,13 +98,15 @@ def run_study(
 
 
 def preflight(settings: Settings, space: Space, metrics: Sequence[str], tries: int = 300, seconds: float = 20.0) -> Point:
-    """A point that can be run. Raises AD1030, AD1034, AD1039."""
+    """A point that can be run. Raises AD1002, AD1030, AD1034, AD1039."""
     count = space.count()
     if count.number == 0 or space.open({}) is None:
         what = "has no point" if count.number == 0 else "has nothing to choose"
         hint = "A space has `a | b` somewhere, or a parameter with a domain: `d in {64, 128} = 64`."
         raise wrong("AD1030", f"the space {space.name} {what}", hint=hint)
-    rng, end, why, tried = seeded(settings.seed, "preflight"), time.monotonic() + seconds, "", 0
+    rng, end, tried = seeded(settings.seed, "preflight"), time.monotonic() + seconds, 0
+    missed: list[Made] = []  # what missed a limit
+    why = ""
     while tried < tries and (tried == 0 or time.monotonic() < end):
         tried += 1
         try:
@@ -117,8 +119,15 @@ def preflight(settings: Settings, space: Space, metrics: Sequence[str], tries: i
         if made.status is None:
             return made.proposal.point
         why = why or made.why
+        if made.costs:
+            missed.append(made)
+    note = f"The first: {why}."
+    if missed:
+        note = f"The nearest: {min(missed, key=lambda m: sum(m.violations)).why}."
+    elif (unmet := getattr(space, "first", None)) is not None:
+        unmet(rng)  # a space may know what is in the way
     hint = "Loosen the limits (--limit, `expect` in the spec) or widen the space."
-    raise wrong("AD1039", f"none of {tried} points of the space {space.name} can be tried", note=f"The first: {why}.", hint=hint)
+    raise wrong("AD1039", f"none of {tried} points of the space {space.name} can be tried", note=note, hint=hint)
 
 
 def cost_of_baselines(settings: Settings, seconds: float | None, jobs: int) -> str:
@@ -265,8 +274,10 @@ class _Study:
         return _Running(entry, made, job)
 
     def _measured(self, key: str) -> Trial | None:
-        """A complete trial of the search that means the same: its result is this one's too."""
-        return next((t for t in self.store.phase("search").history() if t.key == key and t.status == "complete"), None)
+        """A complete trial of the search that means the same: its result is this one's too, unless it began with a parent's weights."""
+        heirs = bool(self.settings.identity.get("inherit"))
+        alike = (t for t in self.store.phase("search").history() if t.key == key and t.status == "complete")
+        return next((t for t in alike if not (heirs and t.parents)), None)
 
     def _spent(self, phase: Phase, number: int, entries: Sequence[Entry]) -> bool:
         budget = self.settings.budget

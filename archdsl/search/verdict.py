@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from archdsl.search.base import Trial
-from archdsl.search.baselines import Comparison, Retrained
+from archdsl.search.baselines import Comparison
+from archdsl.search.intervals import difference_margin
 from archdsl.search.settings import Settings, said, with_spread
 from archdsl.search.study import Outcome
 
@@ -53,10 +52,10 @@ def _against_random(settings: Settings, best: Trial, found: Comparison) -> str:
     if mine is None or other is None or mine.mean is None or other.mean is None:
         return f"Random search with the same budget found {goal.metric} {said((theirs.values or (0.0,))[0])}."
     ahead = goal.worth(mine.mean) - goal.worth(other.mean)
-    noise = _noise(mine, other)
+    margin = difference_margin(mine.values, other.values)
     fresh = with_spread(other.mean, other.spread)
     text = f"On fresh seeds it reaches {goal.metric} {with_spread(mine.mean, mine.spread)}, random search's winner {fresh}: "
-    if noise is not None and abs(ahead) <= 2 * noise:
+    if margin is not None and abs(ahead) <= margin:
         return text + "no difference beyond the spread of the seeds."
     return text + ("the search did better." if ahead > 0 else "random search did better." if ahead < 0 else "the same.")
 
@@ -70,10 +69,3 @@ def _against_counting(settings: Settings, best: Trial, found: Comparison) -> str
     if counted.correlation is None:
         return f"{text}."
     return f"{text}; its rank correlation with the result is {counted.correlation:+.2f}."
-
-
-def _noise(a: Retrained, b: Retrained) -> float | None:
-    """The standard error of the difference of the means."""
-    if a.spread is None or b.spread is None:
-        return None
-    return math.sqrt(a.spread**2 / len(a.values) + b.spread**2 / len(b.values))

@@ -34,7 +34,7 @@ def driver(name: str, options: Mapping[str, Any] | None = None) -> Driver:
     if package is not None and find_spec(package) is None:
         raise ArchError(
             Diagnostic(
-                "AD1023", f"the driver {name!r} needs the package {package}", hint='Install it with `pip install "archdsl[search]"`.'
+                "AD1023", f"the driver `{name}` needs the package {package}", hint='Install it with `pip install "archdsl[search]"`.'
             )
         )
     return kind(_checked(name, kind.options_type, dict(options or {})))
@@ -48,7 +48,7 @@ def option_names(name: str) -> tuple[str, ...]:
 def _kind(name: str) -> Any:
     if name not in _WHERE:
         raise ArchError(
-            Diagnostic("AD1020", f"There is no driver {name!r}", note=f"Drivers: {', '.join(NAMES)}.", hint=suggestion(name, NAMES))
+            Diagnostic("AD1020", f"there is no driver `{name}`", note=f"Drivers: {', '.join(NAMES)}.", hint=suggestion(name, NAMES))
         )
     module, kind = _WHERE[name].split(":")
     return getattr(import_module(f"archdsl.search.drivers.{module}"), kind)
@@ -63,7 +63,7 @@ def _checked(name: str, kind: Any, options: dict[str, Any]) -> Any:
             raise ArchError(
                 Diagnostic(
                     "AD1021",
-                    f"The driver {name!r} has no option {option!r}",
+                    f"the driver `{name}` has no option `{option}`",
                     note=f"Its options: {', '.join(known)}.",
                     hint=suggestion(str(option), known),
                 )
@@ -77,4 +77,4 @@ def _checked(name: str, kind: Any, options: dict[str, Any]) -> Any:
 def _misfit(name: str, problem: Any) -> Diagnostic:
     option = ".".join(str(part) for part in problem["loc"])
     says = problem["msg"][0].lower() + problem["msg"][1:]
-    return Diagnostic("AD1022", f"The option {option!r} of the driver {name!r} does not fit: {says}, got {problem['input']!r}")
+    return Diagnostic("AD1022", f"the option `{option}` of the driver `{name}` does not fit: {says}, got {problem['input']!r}")

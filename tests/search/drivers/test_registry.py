@@ -17,7 +17,7 @@ def test_every_driver_is_made_by_its_name(name):
     [
         ("evolutoin", {}, "AD1020", "Did you mean `evolution`?"),
         ("evolution", {"populaton": 50}, "AD1021", "Did you mean `population`?"),
-        ("evolution", {"population": "many"}, "AD1022", "'population'"),
+        ("evolution", {"population": "many"}, "AD1022", "`population`"),
         ("evolution", {"population": 1}, "AD1022", "greater than or equal to 2"),
         ("mcts", {"reward": "praise"}, "AD1022", "'rank', 'range' or 'value'"),
     ],
