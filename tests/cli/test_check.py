@@ -154,6 +154,7 @@ def test_interruption_prints_one_line(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background of a script begins with it ignored
     )
     time.sleep(1.0)
     child.send_signal(signal.SIGINT)
