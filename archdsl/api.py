@@ -151,22 +151,32 @@ class Spec:
         """
         from archdsl.compiler import build as build_module
 
-        model = build_module(self.graph, device=device, dtype=dtype, seed=seed)
-        if weights is not None:
+        report: list[Any] = []
+
+        def fill(model: nn.Module) -> set[str]:
+            if weights is None:
+                return self._fill_pretrained(model)
             from archdsl.runtime.weights import load_weights
 
-            model.weights_report = load_weights(model, weights, spec=self, strict=strict)
-        else:
-            self._fill_pretrained(model)
+            report.append(load_weights(model, weights, spec=self, strict=strict))
+            return set(report[0].loaded)
+
+        model = build_module(self.graph, device, dtype, seed, fill)
+        if report:
+            model.weights_report = report[0]
         return model
 
-    def _fill_pretrained(self, model: nn.Module) -> None:
-        """Loads the published weights of the parts written as `pretrained(Arch, "name")`."""
+    def _fill_pretrained(self, model: nn.Module) -> set[str]:
+        """Loads the published weights of the parts written as `pretrained(Arch, "name")`; their names."""
+        found: set[str] = set()
         for path, instance in instances(self.graph.root):
             if instance.pretrained is not None and instance.region is not None:
                 from archdsl.runtime.weights import load_weights
 
-                load_weights(model.get_submodule(path), instance.pretrained, spec=self, spec_params=instance.region.params)
+                part = model.get_submodule(path)
+                report = load_weights(part, instance.pretrained, spec=self, spec_params=instance.region.params)
+                found |= {f"{path}.{name}" if path else name for name in report.loaded}
+        return found
 
     def network(self) -> networkx.MultiDiGraph:
         """The whole architecture as one networkx graph, an operation a node (archdsl.analysis.network)."""

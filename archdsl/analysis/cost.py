@@ -106,7 +106,6 @@ class Costs:
             self._saved[id(region)] = total
         return self._saved[id(region)]
 
-
     @staticmethod
     def _kept(node: Node) -> Any:
         """A reversible repeat keeps what it was given and what it gives; one without an inverse, what each round was given."""

@@ -112,19 +112,19 @@ class Case:
             module = (nn.GRU if self.name == "gru" else nn.LSTM)(self.shape.d, self.shape.d, batch_first=True).to(self.dtype)
             x = self.inputs[0].detach().flatten(0, 1).requires_grad_()
             return {f"torch.nn.{self.name.upper()}": (lambda: module(x)[0], [x, *module.parameters()])}
-        if self.name != "diagonal":
+        run = ASSOCIATIVE.get(self.name)
+        if run is None:
             return {}
-        from torch._higher_order_ops.associative_scan import associative_scan
-
-        def run(a: Tensor, b: Tensor) -> Tensor:
-            result: Tensor = associative_scan(_compose, (a, b), dim=2, combine_mode="generic")[1]
-            return result
-
         found: dict[str, tuple[Call, list[Tensor]]] = {"torch associative_scan": (lambda: run(*self.inputs), self.inputs)}
         if compiled:
-            fast = torch.compile(run)
-            found["torch associative_scan, compiled"] = (lambda: fast(*self.inputs), self.inputs)
+            found["torch associative_scan, compiled"] = (self.associative(), self.inputs)
         return found
+
+    def associative(self) -> Call:
+        """The same recurrence by torch's associative_scan, compiled for these sizes alone. The scan is one of ASSOCIATIVE."""
+        torch.compiler.reset()
+        fast = torch.compile(ASSOCIATIVE[self.name], dynamic=False)
+        return lambda: fast(*self.inputs)
 
 
 class _Fixed(ScanKernel):
@@ -136,6 +136,23 @@ class _Fixed(ScanKernel):
 
     def choice(self, sequences: int, time: int, device: str, training: bool) -> Choice:
         return self.fixed or super().choice(sequences, time, device, training)
+
+
+def _scanned(a: Tensor, b: Tensor) -> Tensor:
+    """h' = a * h + b along the time, which is the third dimension."""
+    from torch._higher_order_ops.associative_scan import associative_scan
+
+    result: Tensor = associative_scan(_compose, (a, b), dim=2, combine_mode="generic")[1]
+    return result
+
+
+def _gated_linear(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Tensor:
+    """All states at once, read by q; the decay stands once for each row of the state, as broadcasting wants it."""
+    states = _scanned(g.exp().unsqueeze(-1).expand(*k.shape, v.shape[-1]), k.unsqueeze(-1) * v.unsqueeze(-2))
+    return (q.unsqueeze(-2) @ states).squeeze(-2)
+
+
+ASSOCIATIVE: dict[str, Callable[..., Tensor]] = {"diagonal": _scanned, "gated_linear": _gated_linear}
 
 
 def _compose(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -57,6 +57,31 @@ def measure(
     return rows
 
 
+def against_associative(case: Case, pairs: int = 5, budget: float = 0.25) -> dict[str, Any] | None:
+    """The kernel in turn with torch's compiled associative_scan, as a row whose ratios are associative_scan / kernel.
+
+    None where three copies of the states of all steps take more than `budget` GiB: associative_scan keeps more of them than that.
+    """
+    if case.loop_bytes() > budget * 2**30:
+        return None
+    kernel, peer, leaves = case.forms(("kernel",))["kernel"], case.associative(), case.leaves
+    _run(peer, leaves, True)  # compiles
+    with torch.no_grad():
+        error = _error(kernel(), peer())
+    return {
+        "scan": case.name,
+        "class": case.kind,
+        "shape": vars(case.shape),
+        "dtype": str(case.dtype).removeprefix("torch."),
+        "form": "kernel",
+        "error": error,
+        "kept": _kept(kernel, leaves),
+        "loop_kept": _kept(peer, leaves),
+        "forward": _pairs(peer, leaves, kernel, leaves, pairs, False),
+        "training": _pairs(peer, leaves, kernel, leaves, pairs, True),
+    }
+
+
 def _pairs(loop: Call, leaves: list[Tensor], call: Call, own: list[Tensor], pairs: int, training: bool) -> dict[str, float]:
     """Median ratio loop / form, and both medians in milliseconds. A loop of many seconds runs once."""
     first, again = _warm(loop, leaves, training), _warm(call, own, training)

@@ -69,17 +69,24 @@ def markdown(result: dict[str, Any], plot: str) -> str:
     if result["alone"]:
         lines += ["", f"These run as the plain loop only: {', '.join(result['alone'])}."]
     if result.get("grid"):
-        lines += ["", *_grid(result["grid"])]
+        text = "Loop / kernel, forward and backward; in brackets forward only, where the loop would keep too much."
+        lines += ["", "## The kernel at 40 shapes", "", text, "", *_grid(result["grid"])]
+    if result.get("associative"):
+        text = (
+            "Torch's `associative_scan`, compiled for each shape, / kernel: forward and backward, then forward alone. Both run in turn. It holds\n"
+            "the states of all steps several times over; shapes at which one copy takes more than 90 MB are left out."
+        )
+        lines += ["", "## Against compiled associative_scan", "", text, "", *_grid(result["associative"])]
+        lines += ["", "Forward alone:", "", *_grid([{**row, "training": row["forward"]} for row in result["associative"]])]
     return "\n".join(lines) + "\n"
 
 
 def _grid(rows: Rows) -> list[str]:
-    """The kernel over the grid of shapes: the ratio of forward and backward, or of forward where the loop's memory does not suffice."""
+    """The kernel over the grid of shapes: the ratio of forward and backward, or of forward where that is all that was measured."""
     rows = [r for r in rows if r["form"] == "kernel"]
     names = list(dict.fromkeys(r["scan"] for r in rows))
     ratios = {(cells(r)[2], r["scan"]): r for r in rows}
-    lines = ["## The kernel at 40 shapes", "", "Forward and backward; in brackets forward only, where the loop would keep too much.", ""]
-    lines += ["| BxHxdxT | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
+    lines = ["| BxHxdxT | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
     for shape in dict.fromkeys(cells(r)[2] for r in rows):
         lines.append(f"| {shape} | " + " | ".join(_ratio(ratios.get((shape, n))) for n in names) + " |")
     worst = min(rows, key=lambda r: (r["training"] or r["forward"])["ratio"])

@@ -59,7 +59,7 @@ def bench(
             click.echo(f"{plain(rows)}\n")
 
     if grid:
-        result = run.grid(names, pairs, tell)
+        result = run.grid(names, pairs, tell=tell)
     else:
         result = run.bench(names, shapes, wanted, dtype, pairs, file, compiled, tell)
     if result["alone"] and not as_json:

@@ -18,19 +18,34 @@ from archdsl.cli.options import load_spec, size_option, sizes_of, spec_options
 def explain(file: str, path: str | None, sizes: tuple[str, ...], settings: tuple[str, ...], arch: str | None, root: str | None) -> None:
     """Explain an architecture, or the part at PATH (`layers.0.attention`): shapes, weights, costs, and where it was written.
 
-    PATH may also name a scan that the file declares: its recurrence, class and forms, at 64 features and 4 heads.
+    PATH may also name a scan that the file declares: its recurrence, class and forms, at 64 features and 4 heads. A scan of the library needs
+    no file.
 
     \b
     Examples:
       archdsl explain smollm2
       archdsl explain smollm2 layers.0
       archdsl explain my.arch layers.0 --size T=1024
-      archdsl explain std/scans.arch delta_rule
+      archdsl explain delta_rule
     """
     from archdsl.analysis import views
 
     given = sizes_of(sizes)
+    if path is None:
+        file, path = _library_scan(file)
     click.echo(_declared_scan(file, path, given) or views.explain(load_spec(file, settings, arch, root), path, given))
+
+
+def _library_scan(name: str) -> tuple[str, str | None]:
+    """File and name of a scan that the library declares, if `name` is that and no spec; else the name alone."""
+    from archdsl.api import find
+    from archdsl.bench.alone import scans
+    from archdsl.elaboration.library import where_declared
+
+    place = where_declared(name)
+    if place is None or find(name).exists() or name not in scans(find(place)):
+        return name, None
+    return place, name
 
 
 def _declared_scan(file: str, path: str | None, sizes: dict[str, int]) -> str | None:

@@ -105,7 +105,8 @@ def search(file: str, out: str | None, resume: bool, dry_run: bool, jobs: int | 
 
 def _dry(plan: Any, study: StudyFile, as_json: bool) -> None:
     """Says what a search would do, a trial's time measured in a worker."""
-    from archdsl.search.study import cost_of_baselines, preflight
+    from archdsl.search.preflight import ALIKE, preflight
+    from archdsl.search.study import cost_of_baselines
     from archdsl.search.workers import Processes
 
     settings = plan.settings
@@ -120,6 +121,8 @@ def _dry(plan: Any, study: StudyFile, as_json: bool) -> None:
         points = {"number": count.number, "exact": count.exact}
         echo_json({"ok": True, "study": settings.lasting(), "budget": str(settings.budget), "points": points, "trial_seconds": seconds})
         return
+    if getattr(plan.space, "alike", False):
+        click.echo(ALIKE)
     click.echo(cost_of_baselines(settings, seconds, min(study.jobs, settings.lag)))
     click.echo("Nothing was run (--dry-run).")
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import nn
 
     from archdsl.graph.ir import Graph
+
+    Fill = Callable[[nn.Module], set[str]]
 
 
 def emit(graph: Graph, hash_line: str = "") -> str:
@@ -28,11 +32,16 @@ def compile_graph(graph: Graph, source: str | None = None) -> type[nn.Module]:
     return make(graph, source)
 
 
-def build(graph: Graph, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32", seed: int = 0) -> Any:
-    """The nn.Module of a graph with its initial weights; the same seed gives the same weights."""
+def build(
+    graph: Graph, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32", seed: int = 0, fill: Fill = lambda model: set()
+) -> Any:
+    """The nn.Module of a graph with its initial weights; the same seed gives the same weights.
+
+    fill: sets weights from elsewhere before any is drawn, and names those that it has set, as in the model's state_dict.
+    """
     from archdsl.compiler.building import build as make
 
-    return make(graph, device, dtype, seed)
+    return make(graph, device, dtype, seed, fill=fill)
 
 
 __all__ = ["build", "compile_graph", "emit"]

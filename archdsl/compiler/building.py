@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from archdsl.compiler import Fill
 
 MAX_LOADED = 256  # a search compiles thousands of candidates; models already built live on when their module is forgotten
 _loaded: OrderedDict[str, types.ModuleType] = OrderedDict()
@@ -68,16 +69,25 @@ def _root_name(text: str) -> str:
 
 
 def build(
-    graph: Graph, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32", seed: int = 0, source: str | None = None
+    graph: Graph,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype = "float32",
+    seed: int = 0,
+    source: str | None = None,
+    fill: Fill = lambda model: set(),
 ) -> Any:
     """The module of a graph with its initial weights (the same seed gives the same weights), on a device, in a dtype.
 
-    `spec_source` on the module is the Python text it runs.
+    `spec_source` on the module is the Python text it runs. fill: sets weights from elsewhere, and names those that need no first values:
+    drawing them takes longer than reading them.
     """
     import torch
 
+    from archdsl.compiler.support.creating import blank, initialise_all
+
     text = write(graph) if source is None else source
     kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    model = load_source(text, camel(graph.name)).create(device, kind, seed)
+    model: Any = blank(compile_graph(graph, text), device, kind)
+    initialise_all(model, seed, fill(model))
     model.spec_source = text
     return model

@@ -42,7 +42,9 @@ def set_rounds(model: Any, **counts: int) -> Any:
     known = rounds(model)
     for name, count in counts.items():
         if name not in known:
-            raise ArchError(Diagnostic("AD0408", f"there is no loop named `{name}`", hint=suggestion(name, known, f"Named: {', '.join(known)}.")))
+            raise ArchError(
+                Diagnostic("AD0408", f"there is no loop named `{name}`", hint=suggestion(name, known, f"Named: {', '.join(known)}."))
+            )
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise ArchError(Diagnostic("AD0408", f"the loop `{name}` cannot run {count} times", hint="A count is a whole number."))
     for module in model.modules():

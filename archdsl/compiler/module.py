@@ -66,7 +66,9 @@ class ModuleWriter:
         return [f"\n    draws = ({', '.join(f'{chr(34)}{n}{chr(34)}' for n in names)},)\n"] if names else []
 
     def _constructor(self) -> list[str]:
-        loops = {identifier(n.instance.name): n.attrs["count"] for n in self.region.nodes if n.op == "loop" and n.attrs["named"] and n.instance}
+        loops = {
+            identifier(n.instance.name): n.attrs["count"] for n in self.region.nodes if n.op == "loop" and n.attrs["named"] and n.instance
+        }
         if not (self.region.instances or self.region.aux or self.region.taps or self.kernel or loops):
             return []
         lines = ["    def __init__(self) -> None:\n", "        super().__init__()\n"]

@@ -201,7 +201,9 @@ def freeze(value: Any) -> Hashable:
 def type_key(types: list[TensorType]) -> Hashable:
     """Types up to renaming of axis identities."""
     seen: dict[int, int] = {}
-    return tuple((t.kind, t.batched, tuple((a.size, seen.setdefault(a.identity, len(seen)), a.ragged, a.past) for a in t.axes)) for t in types)
+    return tuple(
+        (t.kind, t.batched, tuple((a.size, seen.setdefault(a.identity, len(seen)), a.ragged, a.past) for a in t.axes)) for t in types
+    )
 
 
 class Scope:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from archdsl.kernels.build import load
 from archdsl.kernels.inline import inlined
@@ -40,19 +41,19 @@ class Kernel:
     products: tuple[Dense, ...] = ()  # with weight matrices
     loaded: dict[torch.dtype, ctypes.CDLL] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
+    @functools.cached_property
     def inputs(self) -> list[Part]:
         return self.step.of("input")
 
-    @property
+    @functools.cached_property
     def weights(self) -> list[Part]:
         return self.step.of("constant", "weight")
 
-    @property
+    @functools.cached_property
     def states(self) -> list[Part]:
         return [self.step.tensor(s.before) for s in self.step.states]
 
-    @property
+    @functools.cached_property
     def yields(self) -> list[Part]:
         return [self.step.tensor(name) for name in self.step.yields]
 
@@ -80,7 +81,12 @@ def kernel(step: Step) -> Kernel:
 
 
 def _pointers(tensors: Sequence[Tensor | None]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * max(len(tensors), 1))(*(t.data_ptr() if t is not None else None for t in tensors))
+    return _array(max(len(tensors), 1))(*[t.data_ptr() if t is not None else None for t in tensors])
+
+
+@functools.cache
+def _array(size: int) -> type[ctypes.Array[ctypes.c_void_p]]:
+    return ctypes.c_void_p * size
 
 
 def _blocks(k: Kernel, sequences: int, lead: int) -> tuple[int, int]:
@@ -112,7 +118,12 @@ def scan_op(
     key: str, inputs: Sequence[Tensor], weights: Sequence[Tensor], given: str, begin: Sequence[Tensor], lengths: Tensor | None, keep: bool
 ) -> list[Tensor]:
     """Runs a scan's steps: inputs [N, T, …], begin [N, …], lengths [N] -> the yields [N, T, …], the final states, the kept states."""
-    k = _known[key]
+    return _forward(_known[key], inputs, weights, given, begin, lengths, keep)
+
+
+def _forward(
+    k: Kernel, inputs: Sequence[Tensor], weights: Sequence[Tensor], given: str, begin: Sequence[Tensor], lengths: Tensor | None, keep: bool
+) -> list[Tensor]:
     first = inputs[0]
     n, time = first.shape[:2]
     out = [first.new_empty((n, time, *p.shape)) for p in k.yields]
@@ -151,7 +162,13 @@ def scan_backward_op(
     grads: Sequence[Tensor],
 ) -> list[Tensor]:
     """The adjoint: gradients of yields and final states -> those of the inputs, the weights and the initial states."""
-    k = _known[key]
+    return _backward(_known[key], inputs, weights, lengths, kept, flags, grads)
+
+
+def _backward(
+    k: Kernel, inputs: Sequence[Tensor], weights: Sequence[Tensor], lengths: Tensor | None, kept: Sequence[Tensor], flags: str,
+    grads: Sequence[Tensor],
+) -> list[Tensor]:  # fmt: skip
     first = inputs[0]
     n, time = first.shape[:2]
     lead, turned = _lead(k, weights), _turned(k, weights)
@@ -250,6 +267,41 @@ def _register_flops() -> None:
 _register_flops()
 
 
+class _Eager(torch.autograd.Function):
+    """Both operators without their registration, whose bookkeeping takes longer than a short scan."""
+
+    @staticmethod
+    def forward(ctx, k, sizes, flags, lengths, *tensors):  # type: ignore[no-untyped-def]
+        a, b = sizes
+        xs, ws = tensors[:a], tensors[a : a + b]
+        found = _forward(k, xs, ws, flags, tensors[a + b :], lengths, True)
+        ends = len(k.yields) + len(k.states)
+        ctx.k, ctx.sizes, ctx.flags = k, sizes, flags
+        ctx.save_for_backward(*xs, *ws, *found[ends:], lengths)
+        ctx.set_materialize_grads(False)
+        return tuple(found[:ends])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *arriving):  # type: ignore[no-untyped-def]
+        a, b = ctx.sizes
+        *saved, lengths = ctx.saved_tensors
+        given = "".join("0" if g is None else "1" for g in arriving)
+        grads = [g.contiguous() for g in arriving if g is not None]
+        found = _backward(ctx.k, saved[:a], saved[a : a + b], lengths, saved[a + b :], given, grads)
+        return None, None, None, None, *found[: a + b], *(d for d, f in zip(found[a + b :], ctx.flags) if f == "1")
+
+
+def _plain(tensors: Sequence[Tensor]) -> bool:
+    """Whether nothing watches or stands for these tensors (tracing, counting, functorch), so that no operator needs to be seen."""
+    return (
+        not torch.compiler.is_compiling()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and all(type(t) in (Tensor, torch.nn.Parameter) and t.device.type == "cpu" for t in tensors)
+    )
+
+
 def run(
     k: Kernel, inputs: Sequence[Tensor], weights: Sequence[Tensor], begin: Sequence[Tensor | None] = (), lengths: Tensor | None = None
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -257,8 +309,15 @@ def run(
     begin = list(begin) or [None] * len(k.states)
     flags = "".join("0" if b is None else "1" for b in begin)
     given = [b.contiguous() for b in begin if b is not None]
-    everything = [*inputs, *weights, *given]
+    xs, ws = [x.contiguous() for x in inputs], [w.contiguous() for w in weights]
+    everything = [*xs, *ws, *given]
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in everything)
-    found = scan_op(k.key, [x.contiguous() for x in inputs], [w.contiguous() for w in weights], flags, given, lengths, keep)
+    found: Sequence[Tensor]
+    if not _plain(everything):
+        found = scan_op(k.key, xs, ws, flags, given, lengths, keep)
+    elif keep:
+        found = _Eager.apply(k, (len(xs), len(ws)), flags, lengths, *everything)
+    else:
+        found = _forward(k, xs, ws, flags, given, lengths, False)
     a, b = len(k.yields), len(k.states)
     return list(found[:a]), list(found[a : a + b])

@@ -130,7 +130,7 @@ class ScanKernel:
         given = inputs[0].dtype
         work = _work(given)
         leads = [x.shape[: x.dim() - 1 - len(p.shape)] for x, p in zip(inputs, parts)]
-        lead = torch.broadcast_shapes(*leads)
+        lead = leads[0] if all(each == leads[0] for each in leads) else torch.broadcast_shapes(*leads)
         time = inputs[0].shape[len(leads[0])]
         n = math.prod(lead)
         flat = [x.to(work).expand(*lead, *x.shape[len(own) :]).reshape(n, time, *p.shape) for x, own, p in zip(inputs, leads, parts)]

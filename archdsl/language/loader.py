@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from archdsl.diagnostics import ArchError, Diagnostic, Label, Source, Span, suggestion
+from archdsl.diagnostics import ArchError, Diagnostic, Label, Source, Span, did_you_mean, suggestion
 from archdsl.language import parse
 from archdsl.language.syntax import ActDecl, BlockDecl, Constant, Declaration, Expect, File, Import, Node, ScanDecl
 from archdsl.share import share
@@ -172,10 +172,29 @@ def _read(path: Path, shown: str, at: Span | None) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ArchError(Diagnostic("AD0604", f"{shown} is not UTF-8 text", at, note=f"Byte {error.start} can't be read.")) from None
+    except FileNotFoundError:
+        raise _no_file(path, shown) from None
     except OSError as error:
         raise ArchError(
             Diagnostic("AD0604", f"cannot read {shown}", at, note=f"The system says: {error.strerror or error}.", hint="Check the path.")
         ) from None
+
+
+def _no_file(path: Path, shown: str) -> ArchError:
+    """A spec that is neither here nor in the library."""
+    library = share("specs")
+    shipped = [p.relative_to(library).with_suffix("") for p in library.rglob("*.arch")]
+    beside = {p.stem: p.name for p in path.parent.glob("*.arch")}
+    near = did_you_mean(shown.removesuffix(".arch"), [*beside, *(p.name for p in shipped), *(p.as_posix() for p in shipped)])
+    hint = f"Did you mean `{beside.get(near, near)}`?" if near else "`archdsl zoo list` shows what the library holds."
+    return ArchError(
+        Diagnostic(
+            "AD0604",
+            f"cannot read {shown}",
+            note="There is no such file, and the library has no spec of that name.",
+            hint=hint,
+        )
+    )
 
 
 _parsed: dict[tuple[Path, int, int], tuple[Source, File]] = {}

@@ -11,7 +11,7 @@ from archdsl.diagnostics import ArchError
 from archdsl.search.base import Choice, Driver, Point, Proposal, Rejected, Space, Trial, seeded
 from archdsl.search.settings import Settings, metric_name
 
-TRIES = 60  # proposals for one trial before one that cannot be run is noted as failed or as a duplicate
+TRIES = 200  # proposals for one trial before one that cannot be run is noted as failed or as a duplicate
 SAME = 5  # equal proposals in a row: the driver insists
 
 

@@ -33,6 +33,7 @@ class SpecSpace:
 
     A point maps paths such as "layers.3/residual/f/Mixer/choice" to an option's index, in order of expansion. Blocks that contain themselves
     nest at most `nesting` deep, which makes every space finite. `sizes` (T, H, …) are those that costs are given at; 1,024 where not given.
+    `alike`: options weigh the same in every draw, instead of by the points below them, most of which are large models in most spaces.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class SpecSpace:
         self.name = self.arch.name
         self.overrides = dict(overrides or {})
         self.nesting, self.runs = nesting, runs
+        self.alike = False
         self.screen = Screen(self, dict(sizes or {}))
         self.grammar = Grammar(Session(loader), self._start)
         self._counter: Counter | None = None
@@ -105,7 +107,7 @@ class SpecSpace:
 
     def walk(self) -> Walk:
         """A walk from the first decision on."""
-        return Walk(self.grammar, self._counts(), self.nesting)
+        return Walk(self.grammar, self._counts(), self.nesting, self.alike)
 
     def open(self, made: Point) -> Choice | None:
         """The next decision after those made. Raises ArchError for a path or option that is not there, Rejected where nothing fits."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from archdsl.search.base import Driver, Exhausted, Point, Proposal, Rejected, Space, Trial, seeded
+from archdsl.search.base import Driver, Exhausted, Proposal, Space, Trial, seeded
 from archdsl.search.fidelity import bounds, bracket
 from archdsl.search.fronts import front
 from archdsl.search.owner import BEAT_SECONDS, GRACE_SECONDS
+from archdsl.search.preflight import ALIKE, preflight
 from archdsl.search.proposing import Made, Uniform, decisions, judge, propose
-from archdsl.search.settings import Settings, check_metrics, metric_name, wrong
+from archdsl.search.settings import Settings, metric_name
 from archdsl.search.store import Entry, Phase, Store
 from archdsl.search.workers import Event, Job, Pool
 
@@ -84,6 +85,8 @@ def run_study(
     study = _Study(settings, space, driver, pool, store, tell)
     for line in store.said:
         tell(News("note", line))
+    if getattr(space, "alike", False):
+        tell(News("note", ALIKE))
     begun = len(store.phase("search").history())
     if begun:
         tell(News("note", f"Going on with a study in which {begun} trial{'s have' if begun > 1 else ' has'} ended."))
@@ -95,39 +98,6 @@ def run_study(
     finally:
         store.close()
     return outcome
-
-
-def preflight(settings: Settings, space: Space, metrics: Sequence[str], tries: int = 300, seconds: float = 20.0) -> Point:
-    """A point that can be run. Raises AD1002, AD1030, AD1034, AD1039."""
-    count = space.count()
-    if count.number == 0 or space.open({}) is None:
-        what = "has no point" if count.number == 0 else "has nothing to choose"
-        hint = "A space has `a | b` somewhere, or a parameter with a domain: `d in {64, 128} = 64`."
-        raise wrong("AD1030", f"the space {space.name} {what}", hint=hint)
-    rng, end, tried = seeded(settings.seed, "preflight"), time.monotonic() + seconds, 0
-    missed: list[Made] = []  # what missed a limit
-    why = ""
-    while tried < tries and (tried == 0 or time.monotonic() < end):
-        tried += 1
-        try:
-            made = judge(space, settings, Proposal(space.sample(rng)))
-        except Rejected as error:
-            why = why or str(error)
-            continue
-        if made.costs:
-            check_metrics(settings.goals, settings.limits, [*made.costs, *(metric_name(m) for m in metrics if m not in made.costs)])
-        if made.status is None:
-            return made.proposal.point
-        why = why or made.why
-        if made.costs:
-            missed.append(made)
-    note = f"The first: {why}."
-    if missed:
-        note = f"The nearest: {min(missed, key=lambda m: sum(m.violations)).why}."
-    elif (unmet := getattr(space, "first", None)) is not None:
-        unmet(rng)  # a space may know what is in the way
-    hint = "Loosen the limits (--limit, `expect` in the spec) or widen the space."
-    raise wrong("AD1039", f"none of {tried} points of the space {space.name} can be tried", note=note, hint=hint)
 
 
 def cost_of_baselines(settings: Settings, seconds: float | None, jobs: int) -> str:

@@ -30,8 +30,11 @@ class Frame:
 
 
 class Walk:
-    def __init__(self, grammar: Grammar, counter: Counter, nesting: int) -> None:
+    """alike: options that lead to a point weigh the same, however many points lie below them."""
+
+    def __init__(self, grammar: Grammar, counter: Counter, nesting: int, alike: bool = False) -> None:
         self.grammar = grammar
+        self.alike = alike
         self.counter = counter
         self.entered: list[tuple[str, int]] = []  # (prefix, text) of the units met
         root = grammar.root
@@ -99,6 +102,8 @@ class Walk:
             weights = tuple(_through(counted[i], frame.rest) for i in range(len(node.options)))
             if not any(weights):
                 weights = None
+            elif self.alike:
+                weights = tuple(min(w, 1) for w in weights)
         self._at = node
         self._choice = Choice(frame.prefix + node.path, node.kind, node.options, node.ordered, weights)
 

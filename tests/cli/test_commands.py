@@ -125,6 +125,7 @@ def test_explain_the_whole_and_a_part(run):
     assert "134,515,008" in whole.stdout
     part = run("explain", "smollm2", "layers.0")
     assert part.exit_code == 0, part.output
+    assert "Class: matrix state" in run("explain", "gated_linear").stdout  # a scan of the library
     wrong = run("explain", "smollm2", "layers.99")
     assert wrong.exit_code == 2
 
@@ -186,6 +187,11 @@ def test_arch_names():
     assert arch_name("tiny") == "Tiny"
     assert arch_name("my-tiny_model2") == "MyTinyModel2"
     assert arch_name("RWKV") == "RWKV"
+
+
+def test_a_misspelt_name_of_a_spec(run):
+    assert "Did you mean `smollm2`?" in run("check", "smolm2").stderr
+    assert "`archdsl zoo list`" in run("check", "nothing-like-it.arch").stderr
 
 
 # ---- explain-error ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from archdsl.kernels import build
 from archdsl.kernels.scan_op import Kernel, kernel, run, scan_backward_op, scan_op
@@ -238,6 +240,31 @@ def test_shapes_without_data_and_flops() -> None:
     with FlopCounterMode(display=False) as counter:
         run(k, [x.detach() for x in given.inputs], [])
     assert counter.get_total_flops() == 3 * 9 * 2 * 5 * 3  # q @ S, per sequence and time
+
+
+class Watching(TorchDispatchMode):
+    """Sees the operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.seen.add(func.name())
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("use", ["gated_linear", "elman(4)", "mlstm"])
+def test_watched_or_not_the_numbers_are_the_same(use: str) -> None:
+    """Who watches sees the operators; nobody else pays for them."""
+    given, found = Tensors(use, 30), []
+    watching = Watching()
+    for mode in (contextlib.nullcontext(), watching):
+        with mode:
+            yields, ends = ours(use, given, torch.tensor([30, 7, 19]))
+            found.append([*yields, *ends, *gradients([*yields, *ends], given.all)])
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    assert {"archdsl::scan", "archdsl::scan_backward"} <= watching.seen
 
 
 def test_without_gradients_nothing_is_kept() -> None:

@@ -152,6 +152,8 @@ def test_exact_initialisers():
     assert float(back.min()) >= 0.99e-3
     assert float(back.max()) <= 0.101
     close(filled(TABLE["neg"](TABLE["exp"](TABLE["constant"](1))), 3), torch.full((3,), -math.e), 1e-6)
+    assert filled(TABLE["values"]([0.1, 0.7]), 2, dtype=torch.float64).tolist() == [0.1, 0.7]  # not what float32 holds of them
+    assert filled(TABLE["log"](TABLE["arange"](3, 1)), 1, dtype=torch.float64).tolist() == [pytest.approx(math.log(3), rel=1e-15)]
     assert filled(TABLE["zeros"](), dtype=torch.int64) == 0
     assert filled(TABLE["normal"](1), 4, dtype=torch.complex64).imag.abs().sum() > 0
 

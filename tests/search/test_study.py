@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archdsl.diagnostics import ArchError
 from archdsl.search.base import Exhausted, Goal, Proposal
+from archdsl.search.preflight import preflight
+from archdsl.search.proposing import Uniform, propose
 from archdsl.search.settings import Budget, Pruning, parse_limit
+from archdsl.search.space import open_space
 from archdsl.search.study import News, cost_of_baselines, winners
 from archdsl.search.workers import Processes, Work
 from tests.cli.conftest import ROOT
@@ -125,6 +129,27 @@ def test_killed_at_fifty_random_moments(tmp_path):
     for i in range(10):
         _kill_and_go_on(tmp_path / f"killed-{i}", 5, 0.05, rng)
         _check_killed(tmp_path / f"killed-{i}", whole)
+
+
+MOSTLY_TOO_LARGE = """
+arch Deep(depth in 1..=14 = 2) { in x: [T, 8]; return x -> repeat depth { linear(8) | rmsnorm } }
+expect params < 100
+"""
+
+
+def test_where_few_points_meet_the_contracts_options_are_drawn_alike():
+    """Half of all points have fourteen layers; of these one in a thousand is small enough. The baseline draws as the search does."""
+    space = open_space(MOSTLY_TOO_LARGE)
+    point = preflight(SETTINGS, space, ["loss"])
+    assert space.candidate(point)
+    assert space.alike
+    settings, keys = replace(SETTINGS, limits=()), set()
+    for number in range(10):
+        made = propose(space, Uniform(), settings, "random", [], keys, number)
+        assert made.status is None, made.why
+    roomy = open_space(MOSTLY_TOO_LARGE.replace("< 100", "< 1000"))
+    preflight(SETTINGS, roomy, ["loss"])
+    assert not roomy.alike
 
 
 # ---- what is run ----

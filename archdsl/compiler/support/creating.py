@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -11,18 +12,20 @@ from torch import Tensor
 from archdsl.primitives.support.random import initialise
 
 
-def initialise_all(model: nn.Module, seed: int) -> None:
-    """Fills every weight as its class's `init` table says; each from its own stream, by seed and path."""
+def initialise_all(model: nn.Module, seed: int, given: Collection[str] = ()) -> None:
+    """Fills every weight as its class's `init` table says; each from its own stream, by seed and path. given: those that are set already."""
     tensors: dict[str, Any] = model.state_dict(keep_vars=True)
+    set_already = {id(tensors[name]) for name in given}  # by any of its names
     with torch.no_grad():
         for path, module in model.named_modules():
             for name, init in type(module).__dict__.get("init", {}).items():
                 whole = f"{path}.{name}" if path else name
-                initialise(tensors[whole].data, init, seed, whole)
+                if id(tensors[whole]) not in set_already and not tensors[whole].is_meta:  # meta holds nothing that could be filled
+                    initialise(tensors[whole].data, init, seed, whole)
 
 
-def created(kind: type[nn.Module], device: str | torch.device, dtype: torch.dtype, seed: int) -> Any:
-    """An instance of a model class with initial weights; floating-point weights in dtype, complex ones in its complex counterpart."""
+def blank(kind: type[nn.Module], device: str | torch.device, dtype: torch.dtype) -> Any:
+    """An instance of a model class whose weights hold nothing yet; floating-point ones in dtype, complex ones in its complex counterpart."""
     with torch.device("meta"):
         model = kind()
 
@@ -31,7 +34,11 @@ def created(kind: type[nn.Module], device: str | torch.device, dtype: torch.dtyp
             return tensor.to(dtype.to_complex())
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
-    model = model._apply(cast).to_empty(device=device)
-    if torch.device(device).type != "meta":  # there nothing is held that could be filled
-        initialise_all(model, seed)
+    return model._apply(cast).to_empty(device=device)
+
+
+def created(kind: type[nn.Module], device: str | torch.device, dtype: torch.dtype, seed: int) -> Any:
+    """An instance of a model class with initial weights, as `blank` makes it."""
+    model = blank(kind, device, dtype)
+    initialise_all(model, seed)
     return model

@@ -28,8 +28,12 @@ def initialise(tensor: Tensor, init: tuple[Any, ...], seed: int, path: str) -> N
         tensor.copy_(filled.round() if whole else filled)
 
 
+EXACT = ("zeros", "ones", "constant", "eye", "legs")
+
+
 def draw_initial(shape: tuple[int, ...], init: tuple[Any, ...], generator: torch.Generator) -> Tensor:
-    """A float32 tensor on the CPU as an initialiser describes it."""
+    """A tensor on the CPU as an initialiser describes it: draws in float32, so that their bits are those of any dtype; what is given exactly in
+    float64."""
     kind, args = init[0], init[1:]
     if kind == "apply":
         inner = draw_initial(shape, args[1], generator)
@@ -37,12 +41,12 @@ def draw_initial(shape: tuple[int, ...], init: tuple[Any, ...], generator: torch
             return inner + torch.log(-torch.expm1(-inner))
         return {"neg": torch.neg, "log": torch.log, "exp": torch.exp, "sqrt": torch.sqrt}[args[0]](inner)
     if kind == "arange":
-        steps = args[0] + args[1] * torch.arange(shape[-1] if shape else 1, dtype=torch.float32)
+        steps = args[0] + args[1] * torch.arange(shape[-1] if shape else 1, dtype=torch.float64)
         return steps.expand(shape).clone() if shape else steps[0]
     if kind == "values":
-        given = torch.tensor(args[0], dtype=torch.float32)
+        given = torch.tensor(args[0], dtype=torch.float64)
         return given.reshape(shape) if given.numel() == math.prod(shape) else given.expand(shape).clone()
-    out = torch.empty(shape, dtype=torch.float32)
+    out = torch.empty(shape, dtype=torch.float64 if kind in EXACT else torch.float32)
     if kind in ("zeros", "ones", "constant"):
         return out.fill_({"zeros": 0.0, "ones": 1.0}[kind] if kind != "constant" else args[0])
     if kind == "eye":
