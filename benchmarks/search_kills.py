@@ -2,10 +2,10 @@
 
     python benchmarks/search_kills.py [--kills 50] [--folder runs/search-kills]
 
-Trains small hybrids on parity with two workers. Each life of the command ends somewhere in its start, its trials, its baselines or its report. After
-each kill every line that the log held before must still be there, unchanged. When a study has come to its end, its trials are compared with those
-of the same study left alone (points, seeds of training, values at every step), and its database is asked whether a trial is still running. Writes
-benchmarks/results/search_kills.json.
+Trains small hybrids on parity with two workers. One life of the command in five ends anywhere in its first seconds, most of which are its start; the
+others end within two seconds after a trial of theirs has ended, in later trials, baselines or the report. After each kill every line that the log
+held before must still be there, unchanged. When a study has come to its end, its trials are compared with those of the same study left alone
+(points, values at every step), and its database is asked whether a trial is still running. Writes benchmarks/results/search_kills.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ space: spaces/hybrids.arch
 set: {d: 16, depth: 1}
 task: {name: parity, length: 16}
 goals: [accuracy]
-budget: 14
+budget: 24
 training: {steps: 12, batch: 8, eval_every: 4, eval_batches: 1}
 pruning: {at: [4, 8], keep: 0.5, after: 4}
 driver: {name: evolution, population: 6}
@@ -67,10 +67,12 @@ def stuck(folder: Path) -> int:
     return sum(not trial.state.is_finished() for study in studies for trial in study.trials)
 
 
-def life(line: list[str], folder: Path, seconds: float) -> dict[str, Any]:
-    """Starts or resumes the study and kills it after so many seconds, if it has not ended by then."""
+def life(line: list[str], folder: Path, seconds: float | None, awake: bool) -> dict[str, Any]:
+    """Starts or resumes the study and kills it after so many seconds, counted from its first trial's end if `awake`; None: lets it end."""
     before = ended(folder)
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while awake and process.poll() is None and len(ended(folder)) <= len(before):
+        time.sleep(0.02)
     try:
         code = process.wait(timeout=seconds)
         if code:
@@ -81,13 +83,7 @@ def life(line: list[str], folder: Path, seconds: float) -> dict[str, Any]:
         process.wait()
         killed = True
     after = ended(folder)
-    return {
-        "seconds": round(seconds, 2),
-        "killed": killed,
-        "before": len(before),
-        "after": len(after),
-        "lost": len(set(before) - set(after)),
-    }
+    return {"killed": killed, "awake": awake, "before": len(before), "after": len(after), "lost": len(set(before) - set(after))}
 
 
 def main() -> None:
@@ -101,13 +97,12 @@ def main() -> None:
     rng, seed, lives, studies = random.Random(0), 0, [], []
     while sum(one["killed"] for one in lives) < given.kills:
         alone, cut = given.folder / f"alone-{seed}", given.folder / f"killed-{seed}"
-        start = time.perf_counter()
         subprocess.run(command(study, seed, alone), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        whole = time.perf_counter() - start
         own: list[dict[str, Any]] = []
         while not own or own[-1]["killed"]:
-            left = given.kills - sum(one["killed"] for one in (*lives, *own))
-            own.append(life(command(study, seed, cut), cut, rng.uniform(0.5, 0.75 * whole) if left else 600))
+            awake = rng.random() < 0.8
+            seconds = rng.uniform(0, 2 if awake else 8) if sum(one["killed"] for one in (*lives, *own)) < given.kills else None
+            own.append(life(command(study, seed, cut), cut, seconds, awake))
         lives += own
         studies.append({"seed": seed, "kills": len(own) - 1, "equal": facts(cut) == facts(alone), "stuck": stuck(cut), "lives": own})
         lost = sum(one["lost"] for one in own)
