@@ -16,6 +16,16 @@ ATTENTION = ("smollm2", {"d": 64, "depth": 2, "heads": 1, "kv_heads": 1, "hidden
 SERIES = 'import "std/scans.arch"\narch F(n = 48, channels = 1) { in x: [T, channels]\n return x -> gru(n) -> linear(channels) }'
 
 
+PATHS = """import "std/transformer.arch"
+arch Paths(vocab = 8, classes = 2, d = 64) {
+    in tokens: int[T] lengths
+    return embedding(vocab, d)(tokens)
+        -> residual(rmsnorm -> linear(d) -> causal_conv(3))
+        -> repeat 2 { residual(rmsnorm -> Attention(4)) -> residual(rmsnorm -> SwiGLU(2 * d)) }
+        -> rmsnorm -> last -> linear(classes)
+}"""
+
+
 def learned(spec, settings, name, options, steps, lr=3e-3, until=None, metric="accuracy", batch=32):
     """The trained model, its task, and its metrics on the test part."""
     make = (lambda **given: archdsl.parse(spec, **given)) if "\n" in spec else (lambda **given: archdsl.load(spec, **given))
@@ -59,6 +69,13 @@ def test_it_is_learned(spec, settings, task, options, steps, metric, least):
     rate = 1e-2 if task == "mod_arith" else 3e-3
     *_, found, _ = learned(spec, settings, task, options, steps, rate, metric=metric)
     assert found[metric] > least, found
+
+
+@pytest.mark.slow
+def test_edges_are_followed():
+    """Two edges, and whether the one from s leads to t. A convolution shows each node its neighbours in the row, attention finds the edge."""
+    *_, found, _ = learned(PATHS, {}, "reachability", {"nodes": 4, "extra": 0}, 3000, 4e-3, until=0.99, batch=128)
+    assert found["accuracy"] > 0.75
 
 
 @pytest.mark.slow
