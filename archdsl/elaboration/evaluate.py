@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, NoReturn
 
 from archdsl.diagnostics import ArchError, Label, suggestion
 from archdsl.elaboration import apply, depth, statics
@@ -97,6 +97,11 @@ def _name(body: Body, node: ast.Name) -> Any:
         body.fail(
             "AD0211", f"`{node.id}` is used before it is bound", node.span, "bound further down", hint="Move its line above this one."
         )
+    _unknown_name(body, node)
+
+
+def _unknown_name(body: Body, node: ast.Name) -> NoReturn:
+    scope = body.scope
     options = (
         scope.visible() | set(scope.namespace.names) | set(PRIMITIVES) | set(SCALAR_FUNCTIONS) | set(body.session.loader.prelude().names)
     )
@@ -453,7 +458,39 @@ def _labelled(body: Body, node: ast.Labelled) -> LabelledRecipe:
 
 def _choice(body: Body, node: ast.Choice) -> Any:
     chosen = body.decide("choice", "choice", [o.span.text for o in node.options], 0, node)
+    for option in node.options:
+        _names_known(body, option)
     return evaluate(body, node.options[chosen])
+
+
+def _names_known(body: Body, node: ast.Expr) -> None:
+    """Refuses a misspelt name in an option, taken or not: a search would silently never take it. Bodies with names of their own are left."""
+    if isinstance(node, ast.Name):
+        if not node.primed and not _is_known(body, node.id):
+            _unknown_name(body, node)
+        return
+    parts: list[ast.Expr] = []
+    if isinstance(node, ast.Call):
+        parts = [node.function, *(a.value for a in node.arguments if not a.tilde)]
+    elif isinstance(node, ast.Pipe):
+        parts = node.stages
+    elif isinstance(node, ast.Choice):
+        parts = node.options
+    elif isinstance(node, ast.Labelled):
+        parts = [node.value]
+    elif isinstance(node, ast.Binary):
+        parts = [node.left, node.right]
+    for part in parts:
+        _names_known(body, part)
+
+
+def _is_known(body: Body, name: str) -> bool:
+    """Whether a name stands for something here, without asking for what."""
+    scope = body.scope
+    tables = (scope.namespace.names, scope.namespace.aliases, PRIMITIVES, SCALAR_FUNCTIONS, statics.FUNCTIONS, CONSTANTS, INITIALISERS)
+    if scope.has(name) or name in body.reserved or name == "pretrained" or any(name in table for table in tables):
+        return True
+    return name in body.session.loader.prelude().names
 
 
 def _closure(body: Body, node: Any) -> ClosureRecipe:
