@@ -26,21 +26,30 @@ def survive(seeds: range) -> int:
     """Parses mutated texts, renders what is wrong with them, and formats those that parse. Returns how many do."""
     accepted = 0
     for seed in seeds:
-        text = mutated(seed, TEXTS)
-        start = time.process_time()
-        try:
-            file = parse(Source("fuzz.arch", text))
-            accepted += 1
-            if seed % 8 == 0:
-                once = format_text(Source("fuzz.arch", text))
-                assert same_tree(tree(once), file), seed
-                assert same_tree(tree(unparse(file)), file), seed
-        except ArchError as error:
-            judge(error, seed)
-        except Exception as error:
-            raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}\n{text!r}") from error
-        assert time.process_time() - start < 1, f"seed {seed} took too long"
+        parsed, seconds = answer(seed)
+        if seconds > 1:  # once may be the collector at work on all that this process holds
+            parsed, seconds = answer(seed)
+        assert seconds < 1, f"seed {seed} took too long"
+        accepted += parsed
     return accepted
+
+
+def answer(seed: int) -> tuple[bool, float]:
+    """Whether a mutated text parses, and the seconds of this thread."""
+    text, parsed = mutated(seed, TEXTS), False
+    start = time.thread_time()
+    try:
+        file = parse(Source("fuzz.arch", text))
+        parsed = True
+        if seed % 8 == 0:
+            once = format_text(Source("fuzz.arch", text))
+            assert same_tree(tree(once), file), seed
+            assert same_tree(tree(unparse(file)), file), seed
+    except ArchError as error:
+        judge(error, seed)
+    except Exception as error:
+        raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}\n{text!r}") from error
+    return parsed, time.thread_time() - start
 
 
 @pytest.mark.parametrize("part", range(5))

@@ -47,9 +47,9 @@ TOO_MUCH = {
 @pytest.mark.parametrize("case", TOO_MUCH)
 def test_too_much(case: str) -> None:
     text, code = TOO_MUCH[case]
-    start = time.process_time()
+    start = time.thread_time()
     assert code in codes(text)
-    assert time.process_time() - start < 1
+    assert time.thread_time() - start < 1
 
 
 SLOW_IF_QUADRATIC = {
@@ -75,9 +75,9 @@ SLOW_IF_QUADRATIC = {
 
 @pytest.mark.parametrize("case", SLOW_IF_QUADRATIC)
 def test_time_grows_with_the_text_only(case: str) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     codes(SLOW_IF_QUADRATIC[case])
-    assert time.process_time() - start < 2
+    assert time.thread_time() - start < 2
 
 
 def test_what_is_within_the_limits() -> None:
