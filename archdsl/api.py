@@ -151,19 +151,15 @@ class Spec:
         """
         from archdsl.compiler import build as build_module
 
-        report: list[Any] = []
-
-        def fill(model: nn.Module) -> set[str]:
+        def fill(model: Any) -> set[str]:
             if weights is None:
                 return self._fill_pretrained(model)
             from archdsl.runtime.weights import load_weights
 
-            report.append(load_weights(model, weights, spec=self, strict=strict))
-            return set(report[0].loaded)
+            model.weights_report = load_weights(model, weights, spec=self, strict=strict)
+            return set(model.weights_report.loaded)
 
-        model = build_module(self.graph, device, dtype, seed, fill)
-        if report:
-            model.weights_report = report[0]
+        model: nn.Module = build_module(self.graph, device, dtype, seed, fill)
         return model
 
     def _fill_pretrained(self, model: nn.Module) -> set[str]:
