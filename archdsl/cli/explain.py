@@ -54,7 +54,7 @@ def _declared_scan(file: str, path: str | None, sizes: dict[str, int]) -> str | 
         return None
     from archdsl.api import find
     from archdsl.bench.alone import Shape, scans, spec_of
-    from archdsl.recurrence.explain import explain_scan
+    from archdsl.scanning.explain import explain_scan
 
     source = Path(find(file)).resolve()
     found = scans(source)

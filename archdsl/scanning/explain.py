@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from archdsl.diagnostics.render import quoted
 from archdsl.graph.expressions import ONE, ZERO, Expr, count_ops
 from archdsl.graph.ir import Instance, Region
-from archdsl.recurrence.choose import Available, available, choose
+from archdsl.kernels.build import NoCompiler, compiler
+from archdsl.kernels.scan_source import checkpoint_every
 from archdsl.recurrence.classes import AFFINE, Classified, Group, Kind, time_invariant
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.convert import Converted, NotElementary, convert
 from archdsl.recurrence.infix import infix
 from archdsl.recurrence.step import INDICES, Step, access_text
+from archdsl.scanning.choose import Available, available, choose
 
 WIDTH = 110
 BATCH = 8
@@ -270,8 +272,6 @@ def _shortened(reason: str, found: Classified) -> str:
 
 
 def _has_compiler() -> bool:
-    from archdsl.kernels.build import NoCompiler, compiler
-
     try:
         compiler()
     except NoCompiler:
@@ -287,8 +287,6 @@ def _cost(row: Available, found: Classified, time: int | None) -> str:
     if row.form == "step":
         return f"about {ops:,} operations; keeps {_number(n)}"
     if row.form == "kernel":
-        from archdsl.kernels.scan_source import checkpoint_every
-
         every = checkpoint_every(step)
         return f"about {ops:,} operations a step, {length} steps in order; training keeps one state in {every}"
     if row.form == "attention matrix":

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 
+from archdsl.graph.expressions import Apply, Custom, order
+from archdsl.kernels.c_text import NoC
+from archdsl.kernels.scan_source import source
 from archdsl.recurrence.classes import Classified, Group, Kind, time_invariant
 from archdsl.recurrence.forms.plan import MatrixPlan, Setting, Unsupported, matrix_plan, shapes_of, unsupported
 
@@ -103,8 +106,6 @@ def _direct(group: Group, shapes: dict[str, tuple[int, ...]]) -> bool:
 
 def _branches(classified: Classified) -> bool:
     """Whether a nonlinear step chooses by a comparison or declares its slope: Newton's method needs a true, smooth one."""
-    from archdsl.graph.expressions import Apply, Custom, order
-
     for group in classified.groups:
         for equation in group.equations:
             for node in order(equation.body):
@@ -177,9 +178,6 @@ def available(classified: Classified) -> tuple[Available, ...]:
 
 
 def _kernel(classified: Classified) -> Available:
-    from archdsl.kernels.c_text import NoC
-    from archdsl.kernels.scan_source import source
-
     try:
         source(classified.step)
     except NoC as error:
