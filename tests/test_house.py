@@ -43,7 +43,7 @@ def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
 def arrows() -> Iterator[tuple[str, str, str]]:
     """(from room, to room, where) of each import between rooms. `import archdsl` alone is the Python face."""
     for path, tree in trees().items():
-        if not path.is_relative_to(PACKAGE) or path.parent == PACKAGE and path.name in ("__init__.py", "__main__.py"):
+        if not path.is_relative_to(PACKAGE) or (path.parent == PACKAGE and path.name in ("__init__.py", "__main__.py")):
             continue
         for line, module in imported(tree):
             parts = module.split(".")
