@@ -16,7 +16,7 @@ from archdsl.elaboration import apply
 from archdsl.elaboration.body import Body, build_region
 from archdsl.elaboration.kinds import Bound, DeclaredRecipe, Recipe, Scope, View, type_key
 from archdsl.elaboration.statics import describe
-from archdsl.graph.ir import Instance, Node, Region, TensorType, Value
+from archdsl.graph.ir import Instance, Node, Published, Region, TensorType, Value
 from archdsl.language import syntax as ast
 
 
@@ -38,7 +38,24 @@ def pretrained(body: Body, positional: list[tuple[Any, ast.Expr]], node: ast.Cal
     arch = things[0]
     if not isinstance(arch, DeclaredRecipe) or not isinstance(arch.decl, ast.BlockDecl) or not arch.decl.is_arch:
         body.fail("AD0210", "`pretrained` needs an arch", positional[0][1].span, f"this is {describe(arch)}")
-    return DeclaredRecipe(arch.name, node.span, arch.decl, arch.namespace, dict(arch.args), {**arch.options, "pretrained": things[1]})
+    published = _published(body, things[1], positional[1][1].span)
+    return DeclaredRecipe(arch.name, node.span, arch.decl, arch.namespace, dict(arch.args), {**arch.options, "pretrained": published})
+
+
+def _published(body: Body, name: str, span: Span) -> Published:
+    """The weights of that name; a path stays below the spec's folder, as imports do."""
+    loader = body.session.loader
+    places = loader.reach(name, body.scope.namespace)
+    if places is None:
+        body.fail(
+            "AD0603",
+            f'the weights "{name}" lie outside',
+            span,
+            "outside the folder of the spec",
+            note="A spec may read only files in its own folder (and below), so that a spec from elsewhere is safe to open.",
+            hint="Name weights that a package carries, copy the file beside the spec, or give it by hand: `--weights`, `build(weights=…)`.",
+        )
+    return Published(name, tuple(places), loader.roots)
 
 
 def attribute(body: Body, thing: Any, node: ast.Attribute) -> View | None:

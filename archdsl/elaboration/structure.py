@@ -61,7 +61,8 @@ def call_region(
         if instance.region is not region and not same_region(instance.region, region):
             apply._do_not_fit(body, bound, span)
     else:
-        instance = body.place(Instance(name, op, body.region, region=region), bound)
+        published = recipe.options.get("pretrained") if isinstance(recipe, DeclaredRecipe) else None
+        instance = body.place(Instance(name, op, body.region, region=region, pretrained=published), bound)
     return call_node(body, op, instance, region, inputs, {}, span)
 
 
