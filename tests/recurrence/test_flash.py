@@ -78,9 +78,7 @@ def test_called_where_it_fits(use: str, standin: dict[str, Any]) -> None:
     exact, given = Tensors(use, 40), Tensors(use, 40, torch.float32)
     yields, ends = Program(classified(use)).run(given.inputs, given.weights, given.begin, None, Setting(fla=True))
     assert standin["calls"] == 2  # the trial, the run
-    step = Reference(use, exact)
-    step.given = given
-    assert max(step.errors([y.double() for y in yields], [e.double() for e in ends]).values()) < 1e-4
+    Reference(use, given).check_rounding(yields, ends, Reference(use, exact))
 
 
 @pytest.mark.parametrize("use", ["delta_rule", "gated_delta_rule"])
