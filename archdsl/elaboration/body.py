@@ -10,9 +10,12 @@ from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Span
 from archdsl.elaboration.kinds import Bound, Poison, Scope
 from archdsl.graph.ir import Assumption, Decision, Instance, Node, Origin, Region, TensorType, Value
 from archdsl.graph.sizes import Facts
+from archdsl.language import syntax as ast
 from archdsl.language.loader import Loader
+from archdsl.stack import with_room
 
 MAX_DEPTH = 96
+ROOM = 600  # calls that one region may need until it asks for the next: an expression as high as the language allows takes 3 for each step
 MAX_NODES = 200_000
 MAX_ROUNDS = 4096
 MAX_VIA = 12
@@ -28,6 +31,7 @@ class Session:
     regions: dict[Hashable, Region] = field(default_factory=dict)  # may be handed on to the next elaboration of the same file
     failed: set[Hashable] = field(default_factory=set)  # keys of regions whose problems are reported
     building: list[str] = field(default_factory=list)
+    evaluating: set[ast.Constant] = field(default_factory=set)  # constants whose value is being found
     lowered: dict[Hashable, Any] = field(default_factory=dict)  # acts by declaration and arguments
     nodes: int = 0
     keep: list[Any] = field(default_factory=list)  # objects whose id() is part of a key must stay alive
@@ -257,7 +261,7 @@ def build_region(
     another: the one that bound the module."""
     demand = Demand(body, place or body, key, region, scope, fill, name, call, recipe)
     guide = body.session.guide
-    return guide.region(demand) if guide is not None else region_for(demand, demand.place.below(name))
+    return with_room(ROOM, lambda: guide.region(demand) if guide is not None else region_for(demand, demand.place.below(name)))
 
 
 def region_for(demand: Demand, decisions: Decisions) -> Region:

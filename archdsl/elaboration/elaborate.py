@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +18,9 @@ from archdsl.graph.sizes import Poly, symbol
 from archdsl.language import parse_expression
 from archdsl.language import syntax as ast
 from archdsl.language.loader import Loader, Namespace
+from archdsl.stack import with_room
 
+START = 850  # calls that must fit at the start, or a stack of its own is taken for the whole
 RECURSION = 20_000
 
 
@@ -80,22 +80,8 @@ def elaborate(
     session = session or Session(loader)
     region = Region(decl.name, "arch", decl.span, doc=decl.doc or namespace.file.doc)
     body = Body(session, region, Scope(namespace), None, (), decision_tree(decisions or {}))
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, RECURSION))
-    collecting = gc.isenabled()
-    gc.disable()  # nothing made here dies before the end: collecting meanwhile only costs time
     try:
-        given = _overrides(body, decl, overrides or {})
-        bind_parameters(body, decl.name, decl.parameters, given, set(), decl.name_span)
-        region.params = {n: v for n, v in body.scope.local.items() if isinstance(v, (int, float, str, bool))}
-        types = inputs if inputs is not None else [_input_type(body, s) for s in _inputs(decl)]
-        if decl.on is not None and not types:
-            types = [_shape_type(body, decl.on, "x", False)]
-        session.building.append(decl.name)
-        fill(body, decl.body, types, decl.name, decl.name_span)
-        _within_budget(body, decl)
-        _own_acts(body, namespace)
-        _unused(body)
+        with_room(START, lambda: _fill(body, decl, overrides or {}, inputs))
     except ArchError as error:
         for diagnostic in error.diagnostics:
             session.collector.add(diagnostic)
@@ -111,13 +97,23 @@ def elaborate(
         session.collector.add(
             Diagnostic("AD0401", f"`{decl.name}` is nested too deeply", decl.name_span, hint="Check that recursive blocks come to an end.")
         )
-    finally:
-        sys.setrecursionlimit(limit)
-        if collecting:
-            gc.enable()
     session.collector.check()
     graph = Graph(decl.name, region, session.facts, dict(region.params), region.doc, tuple(loader.sources))
     return Elaborated(graph, session.collector.warnings, session)
+
+
+def _fill(body: Body, decl: ast.BlockDecl, overrides: Mapping[str, Any], inputs: list[TensorType] | None) -> None:
+    """Elaborates the arch and checks it as a whole."""
+    bind_parameters(body, decl.name, decl.parameters, _overrides(body, decl, overrides), set(), decl.name_span)
+    body.region.params = {n: v for n, v in body.scope.local.items() if isinstance(v, (int, float, str, bool))}
+    types = inputs if inputs is not None else [_input_type(body, s) for s in _inputs(decl)]
+    if decl.on is not None and not types:
+        types = [_shape_type(body, decl.on, "x", False)]
+    body.session.building.append(decl.name)
+    fill(body, decl.body, types, decl.name, decl.name_span)
+    _within_budget(body, decl)
+    _own_acts(body, body.scope.namespace)
+    _unused(body)
 
 
 def _inputs(decl: ast.BlockDecl) -> list[ast.Input]:

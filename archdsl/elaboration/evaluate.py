@@ -141,26 +141,31 @@ def declared(body: Body, name: str, decl: Any, namespace: Any) -> Any:
     return DeclaredRecipe(name, decl.name_span, decl, namespace)
 
 
-_EVALUATING = object()
-
-
 def _constant(body: Body, decl: ast.Constant, namespace: Any) -> Any:
-    known = namespace.constants.get(decl.name)
-    if known is _EVALUATING:
+    if decl.name in namespace.constants:
+        return namespace.constants[decl.name]
+    evaluating = body.session.evaluating
+    if decl in evaluating:
         body.fail("AD0402", f"the constant `{decl.name}` is defined through itself", decl.name_span, "a circle", hint="Give it a value.")
-    if known is None and decl.name not in namespace.constants:
-        namespace.constants[decl.name] = _EVALUATING
-        outer, decided = body.scope, len(body.region.decisions)
-        body.scope = Scope(namespace)
-        try:
-            known = evaluate(body, decl.value)
-        finally:
-            body.scope = outer
-            namespace.constants.pop(decl.name, None)
-        if len(body.region.decisions) > decided:
-            return known  # a choice decides at each use
-        namespace.constants[decl.name] = known
-    return known
+    evaluating.add(decl)
+    outer, decided, nodes = body.scope, len(body.region.decisions), body.session.nodes
+    body.scope = Scope(namespace)
+    try:
+        value = evaluate(body, decl.value)
+    finally:
+        body.scope = outer
+        evaluating.discard(decl)
+    if body.session.nodes > nodes:
+        body.fail(
+            "AD0210",
+            f"the constant `{decl.name}` is a value",
+            decl.value.span,
+            "a value belongs to one body",
+            hint="Bind it in the body that uses it; a module may have a name here and be applied there.",
+        )
+    if len(body.region.decisions) > decided:
+        return value  # a choice decides at each use
+    return namespace.constants.setdefault(decl.name, value)
 
 
 def _import_hint(name: str) -> str:

@@ -7,8 +7,10 @@ first application makes it, later ones share it. The key of a recipe decides whe
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from archdsl.diagnostics import Span
 from archdsl.graph.ir import Init, Instance, TensorType, Value
@@ -251,14 +253,14 @@ class Scope:
         return tuple((name, freeze(self.find(name))) for name in free_names(node) if self.has(name))
 
 
-_free: dict[int, tuple[ast.Node, tuple[str, ...]]] = {}
+_free: WeakKeyDictionary[ast.Node, tuple[str, ...]] = WeakKeyDictionary()
 
 
 def free_names(node: ast.Node) -> tuple[str, ...]:
     """Every name occurring below a node, sorted: a superset of the free ones, which is enough for a key."""
-    known = _free.get(id(node))
-    if known is not None and known[0] is node:
-        return known[1]
+    known = _free.get(node)
+    if known is not None:
+        return known
     found: set[str] = set()
     stack: list[Any] = [node]
     while stack:
@@ -266,22 +268,14 @@ def free_names(node: ast.Node) -> tuple[str, ...]:
         if isinstance(item, ast.Name):
             found.add(item.id + "'" if item.primed else item.id)
         elif isinstance(item, ast.Node):
-            stack.extend(getattr(item, field_name) for field_name in _fields(type(item)))
+            kind: Any = type(item)
+            stack.extend(getattr(item, field_name) for field_name in _fields(kind))
         elif isinstance(item, list):
             stack.extend(item)
-    names = tuple(sorted(found))
-    if len(_free) > 20_000:
-        _free.clear()
-    _free[id(node)] = (node, names)
+    names = _free[node] = tuple(sorted(found))
     return names
 
 
-_field_names: dict[type, tuple[str, ...]] = {}
-
-
-def _fields(cls: type) -> tuple[str, ...]:
-    if cls not in _field_names:
-        import dataclasses
-
-        _field_names[cls] = tuple(f.name for f in dataclasses.fields(cls) if f.name not in ("span", "name_span", "label_span", "path_span"))
-    return _field_names[cls]
+@cache
+def _fields(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(cls) if f.name not in ("span", "name_span", "label_span", "path_span"))
