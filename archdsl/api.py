@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archdsl.analysis import cost
+from archdsl.analysis.checked import Checked
 from archdsl.analysis.contracts import check_contracts
 from archdsl.diagnostics import Diagnostic
-from archdsl.elaboration.elaborate import decisions, elaborate, pick_arch
-from archdsl.graph.ir import Assumption, Decision, Graph, instances, weights
+from archdsl.elaboration.elaborate import elaborate, pick_arch
+from archdsl.graph.ir import instances
 from archdsl.language.loader import Loader, Namespace
 from archdsl.primitives.custom import load_wanted_plugins
 from archdsl.share import share
@@ -25,24 +25,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class Spec:
-    """A checked architecture.
+class Spec(Checked):
+    """A checked architecture. Everything but `build` and `emit` is known without torch."""
 
-    Everything but `build` and `emit` is known without torch. `flops`, `state_bytes` and `activation_bytes` are numbers, or polynomials in the
-    sizes that data brings (T, H, …) when these are not given.
-    """
-
-    graph: Graph
-    namespace: Namespace
     loader: Loader
     overrides: dict[str, Any]
     noticed: list[Diagnostic] = field(default_factory=list)  # warnings met while elaborating; `warnings` has all
-    contracts: list[str] = field(default_factory=list)  # the `expect` conditions that were checked and hold
-    costs: cost.Costs = field(default_factory=cost.Costs)
-
-    @property
-    def name(self) -> str:
-        return self.graph.name
 
     @cached_property
     def warnings(self) -> list[Diagnostic]:
@@ -52,84 +40,9 @@ class Spec:
 
         return [*self.noticed, *scan_warnings(self.graph), *reversible_warnings(self.graph)]
 
-    @property
-    def doc(self) -> str | None:
-        return self.graph.doc
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arch's parameters as they were set."""
-        return self.graph.arguments
-
-    @property
-    def parameters(self) -> int:
-        """Number of trainable parameters, exact, by formula."""
-        return self.costs.parameters(self.graph.root)
-
-    @property
-    def buffers(self) -> int:
-        """Numbers in the state dict that are not trained."""
-        return self.costs.parameters(self.graph.root, False) - self.parameters
-
     def at(self, **overrides: Any) -> Spec:
         """The same arch with some parameters set otherwise. Its contracts are not checked again."""
         return _spec(self.namespace, self.loader, self.name, {**self.overrides, **overrides}, None, False)
-
-    def flops(self, **sizes: int) -> Any:
-        """Forward FLOPs of one sequence (a multiply-add is 2), at the given sizes: `spec.flops(T=1024)`."""
-        return _at(self.costs.flops(self.graph.root), sizes)
-
-    def state_bytes(self, dtype: str = "float32", **sizes: int) -> Any:
-        """Bytes that decoding keeps per sequence after T positions."""
-        return _at(cost.state_bytes(self.graph.root, dtype), sizes)
-
-    def activation_bytes(self, dtype: str = "float32", batch: int = 1, **sizes: int) -> Any:
-        """Bytes kept for the backward pass."""
-        return _at(cost.activation_bytes(self.graph, self.costs, dtype, batch), sizes)
-
-    @property
-    def causality(self) -> Any:
-        """Whether outputs depend on later inputs, and which operations make them (archdsl.compiler.causality.Report)."""
-        from archdsl.compiler.causality import causality
-
-        return causality(self.graph)
-
-    @property
-    def assumptions(self) -> list[Assumption]:
-        """Shape equations that are neither proved nor refuted; the module asserts them."""
-        found: list[Assumption] = []
-        for _, region in self.graph.walk():
-            found += [a for a in region.assumptions if a not in found]
-        return found
-
-    @property
-    def decisions(self) -> list[tuple[str, Decision]]:
-        """What varies: every choice and domain with its path and what was taken."""
-        return decisions(self.graph.root)
-
-    @property
-    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Path -> shape of every weight, in state-dict order."""
-        return {path: weight.shape for path, weight in weights(self.graph.root)}
-
-    @property
-    def instances(self) -> list[tuple[str, Any]]:
-        """The instance table: path and instance."""
-        return list(instances(self.graph.root))
-
-    @property
-    def structure_hash(self) -> str:
-        """Equal for specs that compute the same, whatever their names (archdsl.analysis.canonical)."""
-        from archdsl.analysis.canonical import structure_hash
-
-        return structure_hash(self.graph)
-
-    @property
-    def interface_hash(self) -> str:
-        """Equal for specs whose weights can be exchanged: structure, and the weights' names and shapes."""
-        from archdsl.analysis.canonical import interface_hash
-
-        return interface_hash(self.graph)
 
     def emit(self) -> str:
         """The Python source of the module: readable, and runnable with torch alone."""
@@ -151,19 +64,15 @@ class Spec:
         """
         from archdsl.compiler import build as build_module
 
-        report: list[Any] = []
-
-        def fill(model: nn.Module) -> set[str]:
+        def fill(model: Any) -> set[str]:
             if weights is None:
                 return self._fill_pretrained(model)
             from archdsl.runtime.weights import load_weights
 
-            report.append(load_weights(model, weights, spec=self, strict=strict))
-            return set(report[0].loaded)
+            model.weights_report = load_weights(model, weights, spec=self, strict=strict)
+            return set(model.weights_report.loaded)
 
-        model = build_module(self.graph, device, dtype, seed, fill)
-        if report:
-            model.weights_report = report[0]
+        model: nn.Module = build_module(self.graph, device, dtype, seed, fill)
         return model
 
     def _fill_pretrained(self, model: nn.Module) -> set[str]:
@@ -192,12 +101,6 @@ class Spec:
     def __repr__(self) -> str:
         given = ", ".join(f"{k}={v}" for k, v in self.arguments.items())
         return f"<{self.name}({given}): {self.parameters:,} parameters>"
-
-
-def _at(figure: Any, sizes: Mapping[str, int]) -> Any:
-    missing = cost.symbols(figure) - sizes.keys()
-    return figure if missing else cost.at(figure, sizes)
-
 
 def load(
     path: str | os.PathLike[str],
@@ -274,7 +177,7 @@ def _spec(
     done = elaborate(namespace, loader, arch, overrides, decided)
     checked = check_contracts(namespace, loader, done, arch, overrides) if contracts and not decided else []
     texts = [e.span.text for e in checked]
-    return Spec(done.graph, namespace, loader, dict(overrides), done.warnings, texts)
+    return Spec(done.graph, namespace, loader, dict(overrides), done.warnings, contracts=texts)
 
 
 __all__ = ["Spec", "build", "check_text", "find", "load", "parse", "pick_arch"]

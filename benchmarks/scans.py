@@ -29,7 +29,7 @@ def write_docs() -> None:
     result = json.loads((RESULTS / "scans.json").read_text(encoding="utf-8"))
     for part in ("grid", "associative"):
         path = RESULTS / f"scans_{part}.json"
-        result[part] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+        result[part] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     (DOCS / "scans.svg").write_text(page.svg(result["rows"]), encoding="utf-8")
     (DOCS / "scans.md").write_text(page.markdown(result, "scans.svg"), encoding="utf-8")
 

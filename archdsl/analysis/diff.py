@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from archdsl.analysis import cost
 from archdsl.analysis.canonical import canonical_weights, interface_hash, structure_hash
+from archdsl.analysis.checked import Checked, graph_of
 from archdsl.analysis.parts import Change, Comparison
 from archdsl.analysis.usual import at_sizes, chosen_sizes
 from archdsl.graph.ir import Graph, weights
-
-if TYPE_CHECKING:
-    from archdsl.api import Spec
 
 SHOWN = 30  # lines of one section
 
@@ -99,9 +97,9 @@ class Diff:
         return f"{a} -> {b}: the structure differs."
 
 
-def diff(a: Spec | Graph, b: Spec | Graph, sizes: Mapping[str, int] | None = None) -> Diff:
+def diff(a: Checked | Graph, b: Checked | Graph, sizes: Mapping[str, int] | None = None) -> Diff:
     """Compares two specs (or graphs). `sizes` are the data's sizes for FLOPs and state; those left out are taken as 1024 (224 for H, W)."""
-    left, right = _graph(a), _graph(b)
+    left, right = graph_of(a), graph_of(b)
     same = structure_hash(left) == structure_hash(right)
     found = Diff((left.name, right.name), same, same and interface_hash(left) == interface_hash(right))
     found.parameters = _parameters(left.arguments, right.arguments)
@@ -117,10 +115,6 @@ def diff(a: Spec | Graph, b: Spec | Graph, sizes: Mapping[str, int] | None = Non
         found.renamed = _renamed(comparison.moved(), one, two)
     found.weights = _weights(one, two, found.renamed)
     return found
-
-
-def _graph(thing: Spec | Graph) -> Graph:
-    return thing if isinstance(thing, Graph) else thing.graph
 
 
 _MISSING = object()
@@ -140,7 +134,7 @@ def _plain(value: Any) -> Any:
     return None if value is _MISSING else value if isinstance(value, (int, float, str, bool)) else str(value)
 
 
-def _expects(thing: Spec | Graph) -> list[str]:
+def _expects(thing: Checked | Graph) -> list[str]:
     """What a spec's file expects of it, checked here or not (a contract on the defaults says nothing of other parameters)."""
     if isinstance(thing, Graph):
         return []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from archdsl.analysis.canonical import FLAT_LIMIT, flat_size
+from archdsl.analysis.checked import Checked, graph_of
 from archdsl.analysis.matching import words
 from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.graph.ir import Graph, Node, Region, TensorType, Value
@@ -13,12 +14,10 @@ from archdsl.graph.ir import Graph, Node, Region, TensorType, Value
 if TYPE_CHECKING:
     import networkx
 
-    from archdsl.api import Spec
-
 Source = tuple[str, int, TensorType]  # node name, output, type
 
 
-def network(thing: Spec | Graph) -> networkx.MultiDiGraph:
+def network(thing: Checked | Graph) -> networkx.MultiDiGraph:
     """The whole architecture as one directed graph, an operation a node.
 
     Node names are occurrence paths (`layers.3.residual.f.Attention.q_proj`), `in.NAME` and `out.NUMBER`. Node attributes: op, name (a short
@@ -26,7 +25,7 @@ def network(thing: Spec | Graph) -> networkx.MultiDiGraph:
     parameters, attrs. Edge attributes: output, input (places), shape. Loops, scans, routers and the like are one node each, whose
     attribute `bodies` holds the regions they run (see `region_network`). Raises ArchError AD0403 above 100,000 operations.
     """
-    graph = thing if isinstance(thing, Graph) else thing.graph
+    graph = graph_of(thing)
     if flat_size(graph.root) > FLAT_LIMIT:
         hint = "Look at it region by region: `archdsl.analysis.network.region_network`."
         raise ArchError(

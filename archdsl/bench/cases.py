@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archdsl.bench.alone import Shape, spec_of
-from archdsl.kernels.scans import ScanKernel
 from archdsl.language import syntax
-from archdsl.recurrence.choose import Choice
+from archdsl.scanning.choose import Choice
+from archdsl.scanning.runner import ScanKernel
 
 Call = Callable[[], Tensor]
 
@@ -98,7 +98,7 @@ class Case:
         choice = ScanKernel.choice(base, self.shape.batch * self.shape.heads, self.shape.time, "cpu", True)
         if "torch" in wanted and choice.setting is not None:
             found[f"torch: {choice.form}"] = self.by(base)
-        from archdsl.recurrence.choose import available
+        from archdsl.scanning.choose import available
 
         ready = {a.form for a in available(program.classified) if a.ok}
         for form in {"convolution", "newton"} & ready & set(wanted):

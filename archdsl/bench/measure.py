@@ -40,12 +40,7 @@ def measure(
     kept = _kept(loop, leaves) if fits else None
     rows = []
     for name, (call, own, same) in contenders.items():
-        row: dict[str, Any] = {
-            "scan": case.name,
-            "class": case.kind,
-            "shape": vars(case.shape),
-            "dtype": str(case.dtype).removeprefix("torch."),
-        }
+        row = _head(case)
         row |= {"form": name, "error": None, "forward": _pairs(loop, leaves, call, own, pairs, False), "training": None}
         if same:
             with torch.no_grad():
@@ -55,6 +50,11 @@ def measure(
             row["training"] = _pairs(loop, leaves, call, own, pairs, True)
         rows.append(row)
     return rows
+
+
+def _head(case: Case) -> dict[str, Any]:
+    """What a row is about."""
+    return {"scan": case.name, "class": case.kind, "shape": vars(case.shape), "dtype": str(case.dtype).removeprefix("torch.")}
 
 
 def against_associative(case: Case, pairs: int = 5, budget: float = 0.25) -> dict[str, Any] | None:
@@ -69,10 +69,7 @@ def against_associative(case: Case, pairs: int = 5, budget: float = 0.25) -> dic
     with torch.no_grad():
         error = _error(kernel(), peer())
     return {
-        "scan": case.name,
-        "class": case.kind,
-        "shape": vars(case.shape),
-        "dtype": str(case.dtype).removeprefix("torch."),
+        **_head(case),
         "form": "kernel",
         "error": error,
         "kept": _kept(kernel, leaves),

@@ -17,6 +17,9 @@ keeps for its backward pass beyond inputs and weights: each saved storage counte
 difference from the loop's output, relative to that output's."""
 
 
+OLDER = "A column measured again replaces its old figures, so that columns may be of different ages; the date is that of the last."
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Three digits, no exponent."""
     if value is None:
@@ -47,17 +50,12 @@ def plain(rows: Rows) -> str:
 
 def markdown(result: dict[str, Any], plot: str) -> str:
     """The page docs/scans.md. plot: the file name of the drawing beside it."""
-    machine = result["machine"]
-    head = (
-        f"Measured on {machine['date']}: {machine['processor']}, {machine['threads']} threads, torch {machine['versions'].get('torch', '?')}, "
-        f"load {machine['load']}, {result['pairs']} pairs, {result['dtype']}. No GPU was used."
-    )
     lines = [
         "# Scans: how fast each form is",
         "",
         "Written by `python benchmarks/scans.py --docs`.",
         "",
-        head,
+        f"{_measured(result)} No GPU was used.",
         "",
         HOW,
         "",
@@ -68,17 +66,26 @@ def markdown(result: dict[str, Any], plot: str) -> str:
     lines += ["| " + " | ".join(cells(row)) + " |" for row in result["rows"]]
     if result["alone"]:
         lines += ["", f"These run as the plain loop only: {', '.join(result['alone'])}."]
-    if result.get("grid"):
+    if grid := result.get("grid"):
         text = "Loop / kernel, forward and backward; in brackets forward only, where the loop would keep too much."
-        lines += ["", "## The kernel at 40 shapes", "", text, "", *_grid(result["grid"])]
-    if result.get("associative"):
+        lines += ["", "## The kernel at 40 shapes", "", f"{text} {OLDER}", "", _measured(grid), "", *_grid(grid["rows"])]
+    if peer := result.get("associative"):
         text = (
             "Torch's `associative_scan`, compiled for each shape, / kernel: forward and backward, then forward alone. Both run in turn. It holds\n"
             "the states of all steps several times over; shapes at which one copy takes more than 90 MB are left out."
         )
-        lines += ["", "## Against compiled associative_scan", "", text, "", *_grid(result["associative"])]
-        lines += ["", "Forward alone:", "", *_grid([{**row, "training": row["forward"]} for row in result["associative"]])]
+        lines += ["", "## Against compiled associative_scan", "", text, "", _measured(peer), "", *_grid(peer["rows"])]
+        lines += ["", "Forward alone:", "", *_grid([{**row, "training": row["forward"]} for row in peer["rows"]])]
     return "\n".join(lines) + "\n"
+
+
+def _measured(result: dict[str, Any]) -> str:
+    """When, on what, and how often."""
+    machine = result["machine"]
+    return (
+        f"Measured on {machine['date']}: {machine['processor']}, {machine['threads']} threads, torch {machine['versions'].get('torch', '?')}, "
+        f"load {machine['load']}, {result['pairs']} pairs, {result['dtype']}."
+    )
 
 
 def _grid(rows: Rows) -> list[str]:

@@ -42,10 +42,10 @@ def _library_scan(name: str) -> tuple[str, str | None]:
     from archdsl.bench.alone import scans
     from archdsl.elaboration.library import where_declared
 
-    place = where_declared(name)
-    if place is None or find(name).exists() or name not in scans(find(place)):
+    if name == "-" or find(name).exists():
         return name, None
-    return place, name
+    place = where_declared(name)
+    return (place, name) if place and name in scans(find(place)) else (name, None)
 
 
 def _declared_scan(file: str, path: str | None, sizes: dict[str, int]) -> str | None:
@@ -54,7 +54,7 @@ def _declared_scan(file: str, path: str | None, sizes: dict[str, int]) -> str | 
         return None
     from archdsl.api import find
     from archdsl.bench.alone import Shape, scans, spec_of
-    from archdsl.recurrence.explain import explain_scan
+    from archdsl.scanning.explain import explain_scan
 
     source = Path(find(file)).resolve()
     found = scans(source)

@@ -463,13 +463,13 @@ def _labelled(body: Body, node: ast.Labelled) -> LabelledRecipe:
 
 def _choice(body: Body, node: ast.Choice) -> Any:
     chosen = body.decide("choice", "choice", [o.span.text for o in node.options], 0, node)
-    for option in node.options:
+    for option in node.options[:chosen] + node.options[chosen + 1 :]:
         _names_known(body, option)
     return evaluate(body, node.options[chosen])
 
 
 def _names_known(body: Body, node: ast.Expr) -> None:
-    """Refuses a misspelt name in an option, taken or not: a search would silently never take it. Bodies with names of their own are left."""
+    """Refuses a misspelt name in an option that is not taken: a search would silently never take it. Bodies with names of their own are left."""
     if isinstance(node, ast.Name):
         if not node.primed and not _is_known(body, node.id):
             _unknown_name(body, node)
@@ -492,10 +492,9 @@ def _names_known(body: Body, node: ast.Expr) -> None:
 def _is_known(body: Body, name: str) -> bool:
     """Whether a name stands for something here, without asking for what."""
     scope = body.scope
-    tables = (scope.namespace.names, scope.namespace.aliases, PRIMITIVES, SCALAR_FUNCTIONS, statics.FUNCTIONS, CONSTANTS, INITIALISERS)
-    if scope.has(name) or name in body.reserved or name == "pretrained" or any(name in table for table in tables):
+    if scope.has(name) or name in body.reserved or name in INITIALISERS or name in scope.namespace.names:
         return True
-    return name in body.session.loader.prelude().names
+    return lookup(body, name, scope) is not None
 
 
 def _closure(body: Body, node: Any) -> ClosureRecipe:

@@ -24,7 +24,7 @@ from archdsl.runtime.transforms import FitError
 from archdsl.runtime.weightmap import Section, WeightMap, load_weight_map, shipped_maps
 
 if TYPE_CHECKING:
-    from archdsl.api import Spec
+    from archdsl.analysis.checked import Checked
 
 
 class Source(Protocol):
@@ -108,7 +108,7 @@ def load_weights(
     path: str | os.PathLike[str],
     *,
     map: WeightMap | str | Path | None = None,
-    spec: Spec | None = None,
+    spec: Checked | None = None,
     spec_params: Mapping[str, Any] | None = None,
     strict: bool = True,
 ) -> LoadReport:
@@ -144,7 +144,7 @@ def load_weights(
     return report
 
 
-def _choose_map(source: Source, names: Mapping[str, Any], given: WeightMap | str | Path | None, spec: Spec | None) -> WeightMap | None:
+def _choose_map(source: Source, names: Mapping[str, Any], given: WeightMap | str | Path | None, spec: Checked | None) -> WeightMap | None:
     """The map to use; None means that names are equal."""
     if isinstance(given, WeightMap):
         return given
@@ -173,7 +173,7 @@ def _choose_map(source: Source, names: Mapping[str, Any], given: WeightMap | str
     return best[1]
 
 
-def _beside(spec: Spec | None) -> list[Path]:
+def _beside(spec: Checked | None) -> list[Path]:
     """The map beside each file the spec was read from: `my.arch` has `my.weights.yaml`."""
     found = [Path(source.name).with_suffix(".weights.yaml") for source in (spec.graph.sources if spec else ())]
     return [path for path in found if path.is_file()]

@@ -40,7 +40,7 @@ class SpecCandidate:
     def spec(self) -> Spec:
         """The model as a Spec: `candidate.spec.build(seed=0)`."""
         kept = [e.span.text for e in self.space.screen.contracts]
-        return Spec(self.graph, self.space.namespace, self.space.loader, dict(self.space.overrides), [], kept)
+        return Spec(self.graph, self.space.namespace, self.space.loader, dict(self.space.overrides), contracts=kept)
 
     def text(self) -> str:
         """The model as a spec without decisions, in canonical form. Raises ArchError where the language cannot say it."""

@@ -92,7 +92,8 @@ def row(scan: str, ratio: float, training: bool = True) -> dict:
 def test_the_page_shows_table_grid_machine_and_plot():
     machine = {"date": "2026-01-02", "processor": "a < b", "threads": 2, "load": 0.1, "versions": {"torch": "2.13"}}
     result = {"rows": [row("one", 61.25), row("two", 0.5)], "alone": ["s4d"], "pairs": 5, "dtype": "float32", "machine": machine}
-    text = page.markdown(result | {"grid": [row("one", 3.0), row("two", 2.0, training=False)]}, "scans.svg")
+    older = {"rows": [row("one", 3.0), row("two", 2.0, training=False)], "pairs": 3, "dtype": "float32", "machine": machine | {"date": "2025-12-31"}}
+    text = page.markdown(result | {"grid": older}, "scans.svg")
     assert "| one | diagonal | 1x4x64x2048 | kernel | 61.2 | 61.2 | 1.00 | – | 1e-07 |" in text
     assert "| 1x4x64x2048 | 3.00 | (2.00) |" in text
     assert "least ratio is (2.00), of two" in text

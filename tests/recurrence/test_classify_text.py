@@ -9,8 +9,8 @@ import pytest
 
 from archdsl.graph.expressions import Expr, call, const, custom, var
 from archdsl.recurrence.classes import Kind
-from archdsl.recurrence.explain import CLASSES, explain_scan, scan_summary
 from archdsl.recurrence.infix import infix
+from archdsl.scanning.explain import CLASSES, explain_scan, scan_summary
 from tests.recurrence.specs import STANDARD, one, region_of, standard
 
 A, B, C = var("a[i]"), var("b[i]"), var("c[]")
@@ -117,7 +117,7 @@ def test_every_class_has_words() -> None:
 
 def test_explaining_needs_no_torch() -> None:
     program = (
-        "import sys; from tests.recurrence.specs import *; from archdsl.recurrence.explain import explain_scan;"
+        "import sys; from tests.recurrence.specs import *; from archdsl.scanning.explain import explain_scan;"
         "explain_scan(region_of('import \"std/scans.arch\"', 'ema', STANDARD['ema']));"
         "assert not {'torch', 'numpy', 'networkx', 'rich', 'pydantic'} & set(sys.modules)"
     )

@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from archdsl.analysis import cost
 from archdsl.analysis.matching import words
-from archdsl.graph.ir import Graph, Instance, Node, Region, TensorType
+from archdsl.graph.ir import Instance, Node, Region, TensorType
 from archdsl.graph.sizes import Poly
 
 if TYPE_CHECKING:
-    from archdsl.api import Spec
-
-
-def graph_of(thing: Spec | Graph) -> Graph:
-    """The graph of a spec, or the graph itself."""
-    return thing if isinstance(thing, Graph) else thing.graph
+    pass
 
 
 def short(n: float, base: int = 1000) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from archdsl.analysis.views.figures import graph_of
+from archdsl.analysis.checked import Checked, graph_of
 from archdsl.analysis.views.picture import Box, Scene, ends, leaf_edges, picture
 from archdsl.analysis.views.svg import LIGHT
 from archdsl.graph.ir import Graph
 
-if TYPE_CHECKING:
-    from archdsl.api import Spec
-
 _CATEGORIES = ("block", "weights", "table", "norm", "mixing", "control", "plain")
 
 
-def to_mermaid(thing: Spec | Graph, depth: int = 2) -> str:
+def to_mermaid(thing: Checked | Graph, depth: int = 2) -> str:
     """A Mermaid flowchart; blocks are opened `depth` levels down."""
     scene = picture(graph_of(thing), depth)
     lines = ["flowchart TB"]
@@ -58,7 +53,7 @@ def _mermaid(text: str, detail: str = "") -> str:
     return '"' + "<br/>".join(said) + '"'
 
 
-def to_dot(thing: Spec | Graph, depth: int = 2) -> str:
+def to_dot(thing: Checked | Graph, depth: int = 2) -> str:
     """A Graphviz digraph; blocks are opened `depth` levels down."""
     graph = graph_of(thing)
     scene = picture(graph, depth)

@@ -14,7 +14,7 @@ from archdsl.analysis.views.svg import to_svg
 from archdsl.analysis.views.table import Row, rows
 
 if TYPE_CHECKING:
-    from archdsl.api import Spec
+    from archdsl.analysis.checked import Checked
 
 _STYLE = (
     ".archdsl-page{font:13px ui-sans-serif,system-ui,'Segoe UI',Helvetica,Arial,sans-serif}"
@@ -28,7 +28,7 @@ _STYLE = (
 )
 
 
-def html(spec: Spec, depth: int = 3, picture_depth: int = 2, sizes: Mapping[str, int] | None = None) -> str:
+def html(spec: Checked, depth: int = 3, picture_depth: int = 2, sizes: Mapping[str, int] | None = None) -> str:
     """A summary table and the picture, folded under a heading; needs nothing from elsewhere."""
     graph = spec.graph
     tree = rows(graph, depth)

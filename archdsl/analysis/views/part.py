@@ -17,7 +17,7 @@ from archdsl.graph.ir import Graph, Instance, Node, Region, Value, Weight
 from archdsl.primitives import TABLE as PRIMITIVES
 
 if TYPE_CHECKING:
-    from archdsl.api import Spec
+    from archdsl.analysis.checked import Checked
 
 WIDTH = 110
 
@@ -80,7 +80,7 @@ def _no_part(path: str, here: str, known: list[str], otherwise: str) -> ArchErro
     return ArchError(Diagnostic("AD0920", f"there is no part `{wrong}` in {inside}", hint=suggestion(wrong, known, otherwise)))
 
 
-def explain_part(spec: Spec, path: str, sizes: Mapping[str, int] | None) -> str:
+def explain_part(spec: Checked, path: str, sizes: Mapping[str, int] | None) -> str:
     part = find_part(spec.graph, path)
     node, instance, region = part.node, part.instance, part.region
     lines = [f"{part.path}: {_kind(part)}"]
@@ -154,7 +154,7 @@ def _weight(name: str, weight: Weight) -> str:
     return f"{name or 'value'} {list(weight.shape)}, begins as {weight.init}{'' if weight.trainable else ', not trained'}"
 
 
-def _costs(spec: Spec, part: Part, sizes: Mapping[str, int] | None) -> list[str]:
+def _costs(spec: Checked, part: Part, sizes: Mapping[str, int] | None) -> list[str]:
     costs = spec.costs
     if part.node is not None:
         flops, state = costs.node_flops(part.node), node_state(part.node)
@@ -184,12 +184,12 @@ def _recurrence(region: Region | None, sizes: Mapping[str, int] | None) -> list[
     """What a scan's step is and how it runs."""
     if region is None or region.kind != "scan":
         return []
-    from archdsl.recurrence.explain import explain_scan
+    from archdsl.scanning.explain import explain_scan
 
     return ["", explain_scan(region, sizes)]
 
 
-def _looks(spec: Spec, part: Part) -> list[str]:
+def _looks(spec: Checked, part: Part) -> list[str]:
     """Whether something inside looks ahead in time."""
     nodes = {id(part.node)} if part.node is not None else set()
     stack = [part.region] if part.region is not None else []

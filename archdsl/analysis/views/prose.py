@@ -14,12 +14,12 @@ from archdsl.graph.ir import Graph, Instance, Region, Value, instances, subregio
 from archdsl.primitives import TABLE as PRIMITIVES
 
 if TYPE_CHECKING:
-    from archdsl.api import Spec
+    from archdsl.analysis.checked import Checked
 
 LISTED = 6
 
 
-def explain(spec: Spec, path: str | None = None, sizes: Mapping[str, int] | None = None) -> str:
+def explain(spec: Checked, path: str | None = None, sizes: Mapping[str, int] | None = None) -> str:
     """What a spec is, or the part at a path such as `layers.0.attention`; figures at `sizes`, those left out at usual ones.
 
     Raises ArchError AD0920 if there is no such part.
@@ -30,7 +30,7 @@ def explain(spec: Spec, path: str | None = None, sizes: Mapping[str, int] | None
 # ---- the whole ------------------------------------------------------------------------------------------------------------------------
 
 
-def _whole(spec: Spec, sizes: Mapping[str, int] | None) -> str:
+def _whole(spec: Checked, sizes: Mapping[str, int] | None) -> str:
     graph = spec.graph
     arguments = ", ".join(f"{k}={v}" for k, v in graph.arguments.items())
     lines = [f"{graph.name}({arguments})" if arguments else graph.name]
@@ -87,7 +87,7 @@ def _leaves(tree: list[Row], copies: int, runs: int) -> Iterator[tuple[Row, int,
             yield row, copies, runs
 
 
-def _time(spec: Spec) -> list[str]:
+def _time(spec: Checked) -> list[str]:
     report = spec.causality
     if report.axis is None:
         return ["  No axis of an input reaches every output, so there is no time axis."]
@@ -123,7 +123,7 @@ def _state_lines(region: Region, sizes: Mapping[str, int]) -> list[str]:
 
 def _scans(root: Region) -> list[str]:
     """The scans, each distinct one once: where it stands first, its class and why."""
-    from archdsl.recurrence.explain import scan_summary
+    from archdsl.scanning.explain import scan_summary
 
     found: dict[int, tuple[str, Region]] = {}
     for path, instance in instances(root):
@@ -168,7 +168,7 @@ def _has_weights(instance: Instance) -> bool:
     return cost.Costs().instance_parameters(instance, False) > 0
 
 
-def _decisions(spec: Spec) -> list[str]:
+def _decisions(spec: Checked) -> list[str]:
     """What was chosen; equal decisions of several rounds are one line."""
     groups: dict[tuple[str, str], int] = {}
     for path, decision in spec.decisions:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from archdsl.analysis.views.figures import graph_of
+from archdsl.analysis.checked import Checked, graph_of
 from archdsl.analysis.views.layout import HEAD, Placed, Route, lay_out
 from archdsl.analysis.views.picture import Box, Edge, Scene, picture
 from archdsl.graph.ir import Graph
-
-if TYPE_CHECKING:
-    from archdsl.api import Spec
 
 MARGIN = 24.0
 PORT = 26.0  # room for the name of an input above the picture
@@ -31,7 +27,7 @@ DARK: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-def to_svg(thing: Spec | Graph, depth: int = 2) -> str:
+def to_svg(thing: Checked | Graph, depth: int = 2) -> str:
     """The architecture as an SVG document; blocks are opened `depth` levels down."""
     graph = graph_of(thing)
     scene = picture(graph, depth)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from archdsl.analysis import cost
+from archdsl.analysis.checked import Checked, graph_of
 from archdsl.analysis.matching import words
 from archdsl.analysis.usual import at_sizes, chosen_sizes
-from archdsl.analysis.views.figures import Looks, graph_of, node_state, part_name, shapes, short, size_in_bytes, span_text, unused
+from archdsl.analysis.views.figures import Looks, node_state, part_name, shapes, short, size_in_bytes, span_text, unused
 from archdsl.graph.ir import Graph, Instance, Node, Region
 from archdsl.primitives import TABLE as PRIMITIVES
-
-if TYPE_CHECKING:
-    from archdsl.api import Spec
 
 
 @dataclass(eq=False)
@@ -38,7 +36,7 @@ class Row:
     rows: list[Row] = field(default_factory=list)
 
 
-def rows(thing: Spec | Graph, depth: int | None = None) -> list[Row]:
+def rows(thing: Checked | Graph, depth: int | None = None) -> list[Row]:
     """The parts of a spec as a tree; `depth` limits the levels."""
     graph = graph_of(thing)
     return _Rows().of(graph.root, "", depth if depth is not None else 99)
@@ -144,7 +142,7 @@ def what(node: Node) -> str:
 # ---- text ---------------------------------------------------------------------------------------------------------------------------
 
 
-def summary(thing: Spec | Graph, depth: int | None = None, sizes: Mapping[str, int] | None = None, color: bool = False) -> str:
+def summary(thing: Checked | Graph, depth: int | None = None, sizes: Mapping[str, int] | None = None, color: bool = False) -> str:
     """The tree as text. FLOPs and state are of one sequence, at `sizes` (those left out: 1024, and 224 for H and W)."""
     graph = graph_of(thing)
     tree = rows(graph, depth)

@@ -11,7 +11,7 @@ from torch import Tensor
 def scan_kernel(step: str) -> Any:
     """archdsl's kernel for a scan's step; None where archdsl or a C compiler is missing, and the loop over time runs."""
     try:
-        from archdsl.kernels.scans import scan_kernel as make
+        from archdsl.scanning.runner import scan_kernel as make
     except ImportError:
         return None
     return make(step)

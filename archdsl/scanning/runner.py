@@ -19,13 +19,15 @@ from torch import Tensor
 from archdsl.kernels.build import NoCompiler, compiler
 from archdsl.kernels.c_text import NoC
 from archdsl.kernels.scan_op import Kernel, kernel, run
+from archdsl.recurrence.classes import Classified
+from archdsl.recurrence.classify import classify
 from archdsl.recurrence.fixed import Hoisted, hoist
+from archdsl.recurrence.forms.plan import Unsupported
 from archdsl.recurrence.step import Step
 from archdsl.recurrence.text import loads
+from archdsl.scanning.choose import Choice, choose
 
 if TYPE_CHECKING:
-    from archdsl.recurrence.choose import Choice
-    from archdsl.recurrence.classes import Classified
     from archdsl.recurrence.forms.program import Program
 
 MANY = 16  # times from which work on weights alone is worth doing apart
@@ -114,8 +116,6 @@ class ScanKernel:
 
     def choice(self, sequences: int, time: int, device: str, training: bool) -> Choice:
         """The form that runs where the kernel does not."""
-        from archdsl.recurrence.choose import choose
-
         return choose(self.classified, sequences, time, device, compiler=False, training=training, triton=self.triton(device))
 
     def __call__(
@@ -169,14 +169,11 @@ class ScanKernel:
 
 @functools.lru_cache(maxsize=256)
 def _classified(text: str) -> Classified:
-    from archdsl.recurrence.classify import classify
-
     return classify(loads(text))
 
 
 @functools.lru_cache(maxsize=256)
 def _program(text: str) -> tuple[Program | None, str]:
-    from archdsl.recurrence.forms.plan import Unsupported
     from archdsl.recurrence.forms.program import Program
 
     try:

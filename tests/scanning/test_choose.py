@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from archdsl.recurrence.choose import Choice, available, choose
+from archdsl.scanning.choose import Choice, available, choose
 from tests.recurrence.steps import ORDERED, USES, classified
 
 EVERY = [*USES, *ORDERED]
@@ -83,7 +83,7 @@ def test_what_is_available(use: str) -> None:
 
 def test_choosing_needs_no_torch() -> None:
     code = (
-        "import sys\nfrom archdsl.recurrence.choose import available, choose\nfrom archdsl.recurrence.classify import classify\n"
+        "import sys\nfrom archdsl.scanning.choose import available, choose\nfrom archdsl.recurrence.classify import classify\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
