@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Span
-from archdsl.elaboration.kinds import Bound, Poison, Scope
+from archdsl.elaboration.kinds import POISON, Module, Poison, Scope
 from archdsl.graph.ir import Assumption, Decision, Instance, Node, Origin, Region, TensorType, Value
 from archdsl.graph.sizes import Facts
 from archdsl.language import syntax as ast
@@ -40,6 +40,20 @@ class Session:
     def following(self) -> Session:
         """A session for another elaboration of the same file, with the regions that this one has."""
         return Session(self.loader, regions=self.regions, lowered=self.lowered)
+
+
+@dataclass(eq=False)
+class Bound(Module):
+    """`x = module`: one instance, made by its first application and shared by all. `name` is its weight path within `owner`."""
+
+    name: str
+    recipe: Any
+    owner: Body
+    span: Span
+    instance: Instance | None = None
+
+    def key(self) -> Hashable:
+        return ("bound", id(self))
 
 
 Decisions = dict[str, Any]  # {"": {decision name: option index}, child name: Decisions}
@@ -122,6 +136,24 @@ class Body:
     def report(self, error: ArchError) -> None:
         for diagnostic in error.diagnostics:
             self.session.collector.add(diagnostic)
+
+    # ---- names ----
+
+    def bind(self, name: str, thing: Any, span: Span) -> None:
+        """Enters a name; a size and a value may not share one."""
+        before = self.scope.local.get(name)
+        if before is not None and before is not POISON and isinstance(before, Value) != isinstance(thing, Value):
+            what = {True: "a value", False: "a size or module"}
+            self.fail(
+                "AD0221",
+                f"`{name}` is already {what[isinstance(before, Value)]} in this body",
+                span,
+                f"now it would be {what[isinstance(thing, Value)]}",
+                labels=[Label(self.sizes[name], f"`{name}` is a size here")] if name in self.sizes else [],
+                note="In one body a name may be bound again, but only to the same sort of thing.",
+                hint="Choose another name.",
+            )
+        self.scope.local[name] = thing
 
     # ---- values and instances ----
 

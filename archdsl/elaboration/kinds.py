@@ -1,7 +1,8 @@
 """What a name can stand for while a spec is elaborated, besides plain numbers, strings, lists and `ir.Value`.
 
-A *recipe* is a module not yet made: it has a key (what it would make) and can be applied. A *bound* instance is a recipe with a place: the
-first application makes it, later ones share it. The key of a recipe decides whether two applications may share one elaborated region.
+A *recipe* is a module not yet made: it has a key (what it would make) and can be applied. A *bound* instance (body.py) is a recipe with a
+place: the first application makes it, later ones share it. The key of a recipe decides whether two applications may share one elaborated
+region.
 """
 
 from __future__ import annotations
@@ -9,17 +10,14 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from archdsl.diagnostics import Span
-from archdsl.graph.ir import Init, Instance, TensorType, Value
+from archdsl.graph.ir import Init, TensorType, Value
 from archdsl.language import syntax as ast
+from archdsl.language.loader import Namespace
 from archdsl.primitives.base import Primitive
-
-if TYPE_CHECKING:
-    from archdsl.elaboration.body import Body
-    from archdsl.language.loader import Namespace
 
 
 class Poison(Exception):
@@ -29,15 +27,21 @@ class Poison(Exception):
 POISON = object()
 
 
-@dataclass(eq=False)
-class Recipe:
-    """Base of recipes. `name` is what an unlabelled instance of it is called."""
+class Module:
+    """Base of what can be applied to values. `name` is what an unlabelled instance of it is called."""
 
     name: str
-    span: Span
 
     def key(self) -> Hashable:
         return (type(self).__name__, id(self))
+
+
+@dataclass(eq=False)
+class Recipe(Module):
+    """Base of recipes."""
+
+    name: str
+    span: Span
 
 
 @dataclass(eq=False)
@@ -75,7 +79,7 @@ class DeclaredRecipe(Recipe):
 @dataclass(eq=False)
 class Stage:
     label: str | None
-    module: Any  # Recipe | Bound | Parameter
+    module: Module
     span: Span
 
 
@@ -110,7 +114,7 @@ class ClosureRecipe(Recipe):
 
 
 @dataclass(eq=False)
-class Handed:
+class Handed(Module):
     """A recipe received through a module parameter: one instance per body that applies it, named after the parameter."""
 
     name: str
@@ -121,36 +125,8 @@ class Handed:
 
 
 @dataclass(eq=False)
-class Bound:
-    """`x = module`: one instance, made by its first application and shared by all. `name` is its weight path within `owner`."""
-
-    name: str
-    recipe: Any
-    owner: Body
-    span: Span
-    instance: Instance | None = None
-    region_key: Hashable | None = None
-
-    def key(self) -> Hashable:
-        return ("bound", id(self))
-
-
-@dataclass(eq=False)
-class View:
-    """Part of a bound arch, as a module (archdsl/elaboration/depth.py)."""
-
-    name: str
-    span: Span
-    base: Bound
-
-    def key(self) -> Hashable:
-        return ("view", id(self))
-
-    def apply(self, body: Body, inputs: list[Value], span: Span, label: str | None) -> Any:
-        raise AssertionError(type(self).__name__)
-
-
-MODULES = (Recipe, Bound, Handed, View)
+class Pretrained(Recipe):
+    """The name `pretrained`."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +163,7 @@ def freeze(value: Any) -> Hashable:
     """A hashable stand-in that is equal exactly when two things would elaborate alike."""
     if isinstance(value, Value):
         return ("value", id(value))
-    if isinstance(value, MODULES):
+    if isinstance(value, Module):
         return value.key()
     if isinstance(value, dict):
         return tuple(sorted((k, freeze(v)) for k, v in value.items()))

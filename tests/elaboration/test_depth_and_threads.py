@@ -27,6 +27,10 @@ HEAVY = f"""
 block Down(n) {{ in x: [8]; return {"- " * 100}(if n == 0 then x else Down(n - 1)(x)) }}
 arch A {{ in x: [8]; return x -> Down(%d) }}
 """
+PARTS = f"""
+arch Base {{ in x: [8]; return x {"-> linear(8) " * 600} -> layers: repeat 1 {{ linear(8) }} }}
+arch A {{ in x: [8]; base = pretrained(Base, "none"); return x -> base.before(layers) -> base.layers }}
+"""
 DEEP = {
     "1,000 different layers": (
         "arch A { in x: [8]; return x -> repeat i in 0..1000 { linear(8 + i) -> linear(8) } }",
@@ -36,6 +40,7 @@ DEEP = {
     "64 brackets": (f"arch A {{ in x: [8]; return x -> {'(' * 60}linear(8){')' * 60} }}", 72),
     "64 bodies": (f"arch A {{ in x: [8]; return x -> {'{ linear(8) -> ' * 62}linear(8){' }' * 62} }}", 63 * 72),
     "150 operators": (f"arch A {{ in x: [8]; return linear(8)(x) {'+ x ' * 150} }}", 72),
+    "600 stages of a pretrained model": (PARTS, 600 * 72 + 72),
     "94 levels": (RECURSIVE % 93, 93 * 72),
     "94 levels of high expressions": (HEAVY % 93, 0),
 }
