@@ -1,23 +1,23 @@
 """What a name can stand for while a spec is elaborated, besides plain numbers, strings, lists and `ir.Value`.
 
-A *recipe* is a module not yet made: it has a key (what it would make) and can be applied. A *bound* instance is a recipe with a place: the
-first application makes it, later ones share it. The key of a recipe decides whether two applications may share one elaborated region.
+A *recipe* is a module not yet made: it has a key (what it would make) and can be applied. A *bound* instance (body.py) is a recipe with a
+place: the first application makes it, later ones share it. The key of a recipe decides whether two applications may share one elaborated
+region.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from archdsl.diagnostics import Span
-from archdsl.graph.ir import Init, Instance, TensorType, Value
+from archdsl.graph.ir import Init, TensorType, Value
 from archdsl.language import syntax as ast
+from archdsl.language.loader import Namespace
 from archdsl.primitives.base import Primitive
-
-if TYPE_CHECKING:
-    from archdsl.elaboration.body import Body
-    from archdsl.language.loader import Namespace
 
 
 class Poison(Exception):
@@ -27,15 +27,21 @@ class Poison(Exception):
 POISON = object()
 
 
-@dataclass(eq=False)
-class Recipe:
-    """Base of recipes. `name` is what an unlabelled instance of it is called."""
+class Module:
+    """Base of what can be applied to values. `name` is what an unlabelled instance of it is called."""
 
     name: str
-    span: Span
 
     def key(self) -> Hashable:
         return (type(self).__name__, id(self))
+
+
+@dataclass(eq=False)
+class Recipe(Module):
+    """Base of recipes."""
+
+    name: str
+    span: Span
 
 
 @dataclass(eq=False)
@@ -73,7 +79,7 @@ class DeclaredRecipe(Recipe):
 @dataclass(eq=False)
 class Stage:
     label: str | None
-    module: Any  # Recipe | Bound | Parameter
+    module: Module
     span: Span
 
 
@@ -108,7 +114,7 @@ class ClosureRecipe(Recipe):
 
 
 @dataclass(eq=False)
-class Handed:
+class Handed(Module):
     """A recipe received through a module parameter: one instance per body that applies it, named after the parameter."""
 
     name: str
@@ -119,36 +125,8 @@ class Handed:
 
 
 @dataclass(eq=False)
-class Bound:
-    """`x = module`: one instance, made by its first application and shared by all. `name` is its weight path within `owner`."""
-
-    name: str
-    recipe: Any
-    owner: Body
-    span: Span
-    instance: Instance | None = None
-    region_key: Hashable | None = None
-
-    def key(self) -> Hashable:
-        return ("bound", id(self))
-
-
-@dataclass(eq=False)
-class View:
-    """Part of a bound arch, as a module (archdsl/elaboration/depth.py)."""
-
-    name: str
-    span: Span
-    base: Bound
-
-    def key(self) -> Hashable:
-        return ("view", id(self))
-
-    def apply(self, body: Body, inputs: list[Value], span: Span, label: str | None) -> Any:
-        raise AssertionError(type(self).__name__)
-
-
-MODULES = (Recipe, Bound, Handed, View)
+class Pretrained(Recipe):
+    """The name `pretrained`."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +163,7 @@ def freeze(value: Any) -> Hashable:
     """A hashable stand-in that is equal exactly when two things would elaborate alike."""
     if isinstance(value, Value):
         return ("value", id(value))
-    if isinstance(value, MODULES):
+    if isinstance(value, Module):
         return value.key()
     if isinstance(value, dict):
         return tuple(sorted((k, freeze(v)) for k, v in value.items()))
@@ -251,14 +229,14 @@ class Scope:
         return tuple((name, freeze(self.find(name))) for name in free_names(node) if self.has(name))
 
 
-_free: dict[int, tuple[ast.Node, tuple[str, ...]]] = {}
+_free: WeakKeyDictionary[ast.Node, tuple[str, ...]] = WeakKeyDictionary()
 
 
 def free_names(node: ast.Node) -> tuple[str, ...]:
     """Every name occurring below a node, sorted: a superset of the free ones, which is enough for a key."""
-    known = _free.get(id(node))
-    if known is not None and known[0] is node:
-        return known[1]
+    known = _free.get(node)
+    if known is not None:
+        return known
     found: set[str] = set()
     stack: list[Any] = [node]
     while stack:
@@ -266,22 +244,14 @@ def free_names(node: ast.Node) -> tuple[str, ...]:
         if isinstance(item, ast.Name):
             found.add(item.id + "'" if item.primed else item.id)
         elif isinstance(item, ast.Node):
-            stack.extend(getattr(item, field_name) for field_name in _fields(type(item)))
+            kind: Any = type(item)
+            stack.extend(getattr(item, field_name) for field_name in _fields(kind))
         elif isinstance(item, list):
             stack.extend(item)
-    names = tuple(sorted(found))
-    if len(_free) > 20_000:
-        _free.clear()
-    _free[id(node)] = (node, names)
+    names = _free[node] = tuple(sorted(found))
     return names
 
 
-_field_names: dict[type, tuple[str, ...]] = {}
-
-
-def _fields(cls: type) -> tuple[str, ...]:
-    if cls not in _field_names:
-        import dataclasses
-
-        _field_names[cls] = tuple(f.name for f in dataclasses.fields(cls) if f.name not in ("span", "name_span", "label_span", "path_span"))
-    return _field_names[cls]
+@cache
+def _fields(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(cls) if f.name not in ("span", "name_span", "label_span", "path_span"))
