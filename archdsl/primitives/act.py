@@ -19,6 +19,7 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
 from archdsl.primitives.known_acts import torch_text
 from archdsl.primitives.text import atom
+from archdsl.primitives.traits import Elementwise
 
 if TYPE_CHECKING:
     from archdsl.graph.acts import Act
@@ -28,7 +29,7 @@ _RESERVED = frozenset({"torch", "F", "nn", "ctx", "grad", "self", "Tensor", "Fun
 _INDENT = "\n        "
 
 
-class Activation(Primitive):
+class Activation(Elementwise):
     """One scalar formula applied to every entry; see archdsl/graph/acts.py for what `act` holds."""
 
     name = "act"

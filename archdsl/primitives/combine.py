@@ -8,7 +8,9 @@ from archdsl.graph.ir import Axis, Node, TensorType, Value
 from archdsl.graph.sizes import Poly, Size, decide_equal
 from archdsl.primitives.axes import aligned, broadcast, fills, is_one, lose_lengths, promoted, replaced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import MULTIPLY, call, method, operand
+from archdsl.primitives.traits import Elementwise, KeepsNothing, Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -33,7 +35,7 @@ def _meet(use: Use, axes: list[Axis], given: TensorType, skip: int | None) -> No
                 axes[i] = axis
 
 
-class Joined(Primitive):
+class Joined(Uncounted):
     """Base of concat and stack: any number of inputs of one rank."""
 
     inputs = ("x",)
@@ -76,8 +78,8 @@ class Concat(Joined):
             axes[at] = Axis(total)
         return [with_axes(kind, tuple(axes))]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "shifts positions along the axis" if axis == node.attrs["axis"] and len(node.inputs) > 1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("shifts positions along the axis") if axis == node.attrs["axis"] and len(node.inputs) > 1 else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return args[0] if len(args) == 1 else f"torch.cat(({', '.join(together(node.inputs, args, e))}), {node.attrs['axis']})"
@@ -94,7 +96,7 @@ class Concat(Joined):
         return [method(outs[0], "narrow", str(axis), e.size(starts[i]), e.size(sizes[i])) for i in unknown]
 
 
-class Stack(Joined):
+class Stack(Elementwise, Joined):
     """Inputs side by side along a new axis."""
 
     name = "stack"
@@ -129,7 +131,7 @@ def new_axis(use: Use, axis: Any, rank: int) -> int:
     return axis - rank - 1 if axis >= 0 else axis
 
 
-class Split(Primitive):
+class Split(KeepsNothing, Uncounted):
     """`split(2)` into equal parts, `split([r, n, n])` into parts of these sizes; gives a tuple."""
 
     name = "split"
@@ -171,11 +173,8 @@ class Split(Primitive):
             )
         use.same(total, whole.size, "the parts of the split and the axis")
 
-    def saved(self, node: Node) -> Size:
-        return 0
-
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "shifts positions along the axis" if axis == node.attrs["axis"] and len(node.outputs) > 1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("shifts positions along the axis") if axis == node.attrs["axis"] and len(node.outputs) > 1 else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         sizes, axis = node.attrs["parts"], str(node.attrs["axis"])
@@ -196,7 +195,7 @@ def _is_size(size: Any) -> bool:
     return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 1)
 
 
-class Sum(Primitive):
+class Sum(Elementwise):
     """The sum or product of several values, entry by entry."""
 
     inputs = ("x",)
@@ -226,7 +225,7 @@ class Sum(Primitive):
         return [back.join([operand(outs[0], lowest), *(operand(text, lowest + 1) for text in known)])]
 
 
-class Expand(Primitive):
+class Expand(KeepsNothing, Elementwise):
     """Stretches axes of size 1 to a shape; missing leading axes are made."""
 
     name = "expand"
@@ -246,9 +245,6 @@ class Expand(Primitive):
             axes[-i] = old
         use.attrs["shape"] = shape
         return [with_axes(given, tuple(axes))]
-
-    def saved(self, node: Node) -> Size:
-        return 0
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         value = node.inputs[0]

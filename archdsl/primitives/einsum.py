@@ -11,12 +11,14 @@ from archdsl.primitives.axes import promoted
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.patterns import Group, Side, refill, refuse, side, sides, sizes_given, spread, text_of
 from archdsl.primitives.product import alike
+from archdsl.primitives.reach import SAME, Reach, everything
+from archdsl.primitives.traits import Pure
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Einsum(Primitive):
+class Einsum(Pure):
     """Sums products over every axis that the right side leaves out. Named sizes (h=4) are checked."""
 
     name = "einsum"
@@ -84,8 +86,8 @@ class Einsum(Primitive):
         summed = set(sizes) - set(node.attrs["result"])
         return total * (len(node.inputs) if summed else len(node.inputs) - 1)
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return None if node.attrs["terms"][index][axis] in node.attrs["result"] else "sums over the axis"
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return SAME if node.attrs["terms"][index][axis] in node.attrs["result"] else everything("sums over the axis")
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         terms, result = node.attrs["terms"], node.attrs["result"]

@@ -10,10 +10,12 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, known, switch, weight
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Elementwise, Pure
 
 
-class Embedding(Primitive):
+class Embedding(Elementwise):
     """ids int[..] -> [.., d]: one learned row per id."""
 
     name = "embedding"
@@ -39,7 +41,7 @@ class Embedding(Primitive):
         return call(e.self, args[0])
 
 
-class Unembed(Primitive):
+class Unembed(Pure):
     """x [.., d] -> [.., vocab]: the transpose of another instance's map."""
 
     name = "unembed"
@@ -70,8 +72,8 @@ class Unembed(Primitive):
     def flops(self, node: Node) -> Size:
         return elements(node.outputs[0].type) * node.inputs[0].type.axes[-1].size * 2
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return None if axis < -1 else "sums over the axis"
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return SAME if axis < -1 else everything("sums over the axis")
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         table = f"{e.module_source('table')}.weight" + (".T" if node.attrs["transposed"] else "")

@@ -9,20 +9,15 @@ from archdsl.graph.sizes import Poly, Size, decide_equal
 from archdsl.primitives.axes import chosen, is_one, lose_lengths, replaced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.combine import new_axis
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import Elementwise, KeepsNothing, Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Layout(Primitive):
-    """Base: nothing is computed, nothing new is kept for the backward pass."""
-
-    def saved(self, node: Node) -> Size:
-        return 0
-
-
-class Flatten(Layout):
+class Flatten(KeepsNothing, Uncounted):
     name = "flatten"
     params = (Param("first", "int", 0, "first axis merged"), Param("last", "int", -1, "last axis merged"))
     doc = "Merges neighbouring axes into one; all of them by default."
@@ -44,9 +39,9 @@ class Flatten(Layout):
         i = first % given.rank
         return [with_axes(given, (*given.axes[:i], one, *given.axes[i + len(merged) :]))]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         first, last = node.attrs["first"], node.attrs["last"]
-        return "regroups positions along the axis" if first <= axis <= last and axis not in node.attrs["whole"] else None
+        return everything("regroups positions along the axis") if first <= axis <= last and axis not in node.attrs["whole"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         first, last = node.attrs["first"], node.attrs["last"]
@@ -55,7 +50,7 @@ class Flatten(Layout):
         return method(args[0], "flatten", str(first), *([] if last == -1 else [str(last)]))
 
 
-class Squeeze(Layout):
+class Squeeze(KeepsNothing, Elementwise):
     name = "squeeze"
     params = (Param("axis", "any", doc="axis of size 1, or a list of them"),)
     doc = "Removes axes of size 1."
@@ -84,7 +79,7 @@ class Squeeze(Layout):
         return [text]
 
 
-class Unsqueeze(Layout):
+class Unsqueeze(KeepsNothing, Elementwise):
     name = "unsqueeze"
     params = (Param("axis", "int", doc="where the new axis stands in the result"),)
     doc = "Adds an axis of size 1."
@@ -106,7 +101,7 @@ class Unsqueeze(Layout):
         return [method(outs[0], "squeeze", str(node.attrs["axis"]))]
 
 
-class Pad(Primitive):
+class Pad(Uncounted):
     """Entries of one value before and after those along an axis."""
 
     name = "pad"
@@ -134,8 +129,8 @@ class Pad(Primitive):
         lose_lengths(use, old)
         return [with_axes(given, replaced(given.axes, axis, Axis(old.size + before + after)))]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "shifts positions along the axis" if axis == node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("shifts positions along the axis") if axis == node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         a = node.attrs
@@ -158,7 +153,7 @@ def _is_amount(size: Any) -> bool:
     return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 0)
 
 
-class Flip(Primitive):
+class Flip(Uncounted):
     name = "flip"
     params = (Param("axis", "any", None, "axis number or list of axes"),)
     doc = "Entries in reverse order; on an axis with lengths each sequence's own entries turn, padding stays behind."
@@ -168,8 +163,8 @@ class Flip(Primitive):
         use.attrs["axis"] = chosen(use, use.args["axis"])
         return [given]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "reverses the axis" if axis in node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("reverses the axis") if axis in node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         x, plain = args[0], []
@@ -188,7 +183,7 @@ class Flip(Primitive):
         return [self.emit(node, outs, e)]
 
 
-class Roll(Primitive):
+class Roll(Uncounted):
     name = "roll"
     params = (
         Param("n", "int", doc="places entries move; those that fall off return at the other end"),
@@ -204,8 +199,8 @@ class Roll(Primitive):
         old = given.axes[axis]
         return [with_axes(given, replaced(given.axes, axis, Axis(old.size, old.identity)))]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "wraps around the axis" if axis == node.attrs["axis"] and node.attrs["n"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("wraps around the axis") if axis == node.attrs["axis"] and node.attrs["n"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return method(args[0], "roll", str(node.attrs["n"]), str(node.attrs["axis"]))

@@ -10,10 +10,12 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, given_value, known, switch, value_node_type, weight
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import atom, call
+from archdsl.primitives.traits import Pure
 
 
-class Linear(Primitive):
+class Linear(Pure):
     """x [.., n] -> [.., out]: x W^T + b with W [out, n]."""
 
     name = "linear"
@@ -56,10 +58,10 @@ class Linear(Primitive):
     def flops(self, node: Node) -> Size:
         return elements(node.outputs[0].type) * node.inputs[0].type.axes[-1].size * 2
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         if index == 0 and axis < -1:
-            return None
-        return "sums over the axis" if index == 0 else "takes a weight made from the whole sequence"
+            return SAME
+        return everything("sums over the axis" if index == 0 else "takes a weight made from the whole sequence")
 
     def module(self, node: Node) -> str | None:
         weights = node.instance.weights if node.instance is not None else {}

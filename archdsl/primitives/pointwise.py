@@ -14,6 +14,7 @@ from archdsl.primitives import text as level
 from archdsl.primitives.axes import aligned, broadcast, fills, promoted
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.text import atom, method, operand
+from archdsl.primitives.traits import Elementwise
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -35,7 +36,7 @@ def number(value: Any, e: Emitter) -> str:
     return repr(value) if isinstance(value, (bool, int)) else e.size(value)
 
 
-class Pointwise(Primitive):
+class Pointwise(Elementwise):
     """One scalar function over values. attrs: function (a row of functions.py), scalars ({position: static operand})."""
 
     name = "pointwise"

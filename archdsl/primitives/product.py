@@ -8,7 +8,9 @@ from archdsl.graph.ir import Axis, Node, TensorType, Value
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import broadcast, heads_before, is_one, promoted
 from archdsl.primitives.base import Primitive, Use, elements, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import MULTIPLY, POWER, atom, method, operand
+from archdsl.primitives.traits import Elementwise, Pure
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -50,7 +52,7 @@ def _numeric(use: Use) -> None:
             use.fail("AD0314", f"{use.primitive.name} needs numbers", f"this one is {given}")
 
 
-class Matmul(Primitive):
+class Matmul(Pure):
     """`a @ b`: [.., n, k] @ [.., k, m]; [k] @ [.., k, m]; [.., n, k] @ [k]; [k] @ [k]."""
 
     name = "matmul"
@@ -75,9 +77,9 @@ class Matmul(Primitive):
         diagonal = any(_diagonal(value) for value in node.inputs)
         return lead * n * m if diagonal else 2 * lead * n * a.axes[-1].size * m
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         inner = -1 if index == 0 or node.inputs[1].type.rank == 1 else -2
-        return SUMS if axis == inner else None
+        return everything(SUMS) if axis == inner else SAME
 
     def reads(self, node: Node) -> list[Value]:
         a, b = node.inputs
@@ -136,7 +138,7 @@ def _scaled(node: Node, args: list[str]) -> str:
     return f"{operand(pair[0], MULTIPLY)} * {operand(pair[1], POWER)}"
 
 
-class Diag(Primitive):
+class Diag(Elementwise):
     """[.., n] as the diagonal of a [.., n, n] matrix. `diag(a) @ S` does not build it."""
 
     name = "diag"
@@ -155,7 +157,7 @@ class Diag(Primitive):
         return f"torch.diag_embed({args[0]})"
 
 
-class Outer(Primitive):
+class Outer(Pure):
     """outer(a, b)[i, j] = a[i] * b[j] over the last axes; leading axes equal or absent."""
 
     name = "outer"
@@ -170,6 +172,9 @@ class Outer(Primitive):
     def flops(self, node: Node) -> Size:
         return elements(node.outputs[0].type)
 
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return SAME
+
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         a, b = node.inputs
         lead = max(a.type.rank, b.type.rank) - 1
@@ -177,7 +182,7 @@ class Outer(Primitive):
         return f"{atom(left)}[..., :, None] * {atom(right)}[..., None, :]"
 
 
-class Dot(Primitive):
+class Dot(Pure):
     """dot(a, b): products of entries, summed over the last axis."""
 
     name = "dot"
@@ -194,8 +199,8 @@ class Dot(Primitive):
     def flops(self, node: Node) -> Size:
         return 2 * max((elements(value.type) for value in node.inputs), key=lambda n: n if isinstance(n, int) else 0)
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return SUMS if axis == -1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(SUMS) if axis == -1 else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return method(f"{operand(args[0], MULTIPLY)} * {operand(args[1], POWER)}", "sum", "-1")

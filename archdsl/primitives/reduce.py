@@ -12,7 +12,9 @@ from archdsl.graph.ir import Axis, Kind, Node, TensorType, Value
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import chosen, reduced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -56,7 +58,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-class Reduce(Primitive):
+class Reduce(Uncounted):
     """One reduction of the table. `x -> mean(axis=[1, 2])`; `keep=true` leaves the axes with size 1."""
 
     def __init__(self, name: str) -> None:
@@ -85,8 +87,8 @@ class Reduce(Primitive):
     def saved(self, node: Node) -> Size:
         return 0 if self.name in ("sum", "mean", "any", "all", "argmax", "argmin") else super().saved(node)
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return self.rule.verb if axis in node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(self.rule.verb) if axis in node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         value, axes = node.inputs[0], node.attrs["axis"]
@@ -108,7 +110,7 @@ class Reduce(Primitive):
         return call(e.support(f"masked_{self.rule.torch}"), x, f"[{pairs}]", over, **named)
 
 
-class AlongAxis(Primitive):
+class AlongAxis(Uncounted):
     """Softmax and its kin: same shape, every entry depends on the whole axis."""
 
     params: tuple[Param, ...] = (Param("axis", "int", -1, "the axis that is normalised"),)
@@ -126,8 +128,8 @@ class AlongAxis(Primitive):
         use.attrs["axis"] = use.axis(0, use.args["axis"])
         return [given]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return self.verb if axis == node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(self.verb) if axis == node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         axis = node.attrs["axis"]

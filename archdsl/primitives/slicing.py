@@ -8,7 +8,9 @@ from archdsl.graph.ir import Axis, Node, TensorType
 from archdsl.graph.sizes import Poly, Size, decide_compare
 from archdsl.primitives.axes import lose_lengths
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import atom, call, method
+from archdsl.primitives.traits import KeepsNothing, Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 Entry = tuple[Any, ...]
 
 
-class Slice(Primitive):
+class Slice(KeepsNothing, Uncounted):
     """attrs items: whole numbers (that entry, the axis goes), (start, stop) with None for an open end, Ellipsis, None (a new axis)."""
 
     name = "slice"
@@ -64,13 +66,12 @@ class Slice(Primitive):
             position += 1
         return plan
 
-    def saved(self, node: Node) -> Size:
-        return 0
-
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         entries = [entry for entry in node.attrs["items"] if entry[0] != "new"]
         kind = entries[axis][0]
-        return None if kind == "all" else "picks one position" if kind == "at" else "takes a part of the axis"
+        if kind == "all":
+            return SAME
+        return everything("picks one position" if kind == "at" else "takes a part of the axis")
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         plan = node.attrs["items"]
@@ -139,7 +140,7 @@ def _from_front(end: Size, size: Size) -> Size:
     return size + end if isinstance(end, int) and end < 0 else end
 
 
-class AtEnd(Primitive):
+class AtEnd(Uncounted):
     """The first or the last real position along the first axis."""
 
     def __init__(self, name: str, doc: str) -> None:
@@ -149,8 +150,8 @@ class AtEnd(Primitive):
         given = use.rank(0, 1)
         return [with_axes(given, given.axes[1:])]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "picks one position" if axis == -node.inputs[0].type.rank else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("picks one position") if axis == -node.inputs[0].type.rank else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         rank = node.inputs[0].type.rank

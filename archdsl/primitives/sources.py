@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from archdsl.graph.ir import Axis, Init, Node, TensorType
-from archdsl.graph.sizes import Poly, Size
+from archdsl.graph.sizes import Poly
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.initialisers import plain
 from archdsl.primitives.parameters import show, weight
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Elementwise, KeepsNothing
 
 SHAPE = Param("shape", "shape", doc="sizes of the axes; [] for a scalar")
 
@@ -30,8 +31,8 @@ def shaped(use: Use, default: Init) -> tuple[list[Axis], Init]:
     return axes, init
 
 
-class Source(Primitive):
-    """Base: no inputs, not batched."""
+class Source(Elementwise):
+    """Base: no inputs whose positions could be read, not batched."""
 
     inputs = ()
 
@@ -41,7 +42,7 @@ class Source(Primitive):
         return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-class Param_(Source):
+class Param_(KeepsNothing, Source):
     """A learned tensor."""
 
     name = "param"
@@ -53,9 +54,6 @@ class Param_(Source):
         axes, init = shaped(use, Init("normal", (0.02,)))
         weight(use, "", tuple(a.size for a in axes), init, trainable=self.trainable)
         return [TensorType(tuple(axes), "float", False)]
-
-    def saved(self, node: Node) -> Size:
-        return 0
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return e.weight("")
@@ -69,7 +67,7 @@ class Buffer(Param_):
     doc = "A tensor that begins like a parameter and is saved with the weights, but not learned: a random projection."
 
 
-class Filled(Source):
+class Filled(KeepsNothing, Source):
     """zeros, ones: a constant tensor."""
 
     def __init__(self, name: str):
@@ -80,9 +78,6 @@ class Filled(Source):
     def infer(self, use: Use) -> list[TensorType]:
         axes, _ = shaped(use, Init(self.name))
         return [TensorType(tuple(axes), "float", False)]
-
-    def saved(self, node: Node) -> Size:
-        return 0
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return call(f"torch.{self.name}", self.shape(node, e), e.placement("float"))

@@ -20,6 +20,7 @@ from archdsl.graph.ir import Node, TensorType
 from archdsl.primitives import TABLE, custom
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.emitter import Emitter
+from archdsl.primitives.traits import Elementwise
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "own_primitive.py"
@@ -42,7 +43,7 @@ def forget() -> Iterator[None]:
     custom._plugins.clear()
 
 
-class Twice(Primitive):
+class Twice(Elementwise):
     name = "twice"
 
     def infer(self, use: Use) -> list[TensorType]:
@@ -118,8 +119,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a word of the language": (make(name="return"), "can't be the name"),
     "no name": (make(name=""), "can't be the name"),
     "an odd name": (make(name="a b"), "can't be the name"),
-    "no emit": (make(emit=Primitive.emit), "has no `emit`"),
-    "no infer": (make(infer=Primitive.infer), "has no `infer`"),
+    "no emit": (make(emit=Primitive.emit), "does not say `emit`"),
+    "no infer": (make(infer=Primitive.infer), "does not say `infer`"),
     "an unknown kind": (make(params=(Param("k", "tensor"),)), "unknown kind"),
     "a parameter twice": (make(params=(Param("k", "int"), Param("k", "int"))), "two parameters"),
 }
