@@ -38,10 +38,7 @@ slow: $(READY)
 	$(BIN)/pytest -n 2 -m "slow or not slow"
 
 docs: $(READY)
-	$(BIN)/python docs/write_cli.py
-	$(BIN)/python docs/write_tasks.py
-	$(BIN)/python docs/write_activations.py
-	$(BIN)/python docs/write_catalogue.py
+	@for writer in docs/write_*.py; do $(BIN)/python $$writer || exit 1; done
 
 bench: $(READY)
 	$(BIN)/python benchmarks/elaborate.py

@@ -7,6 +7,8 @@ import re
 import sys
 from pathlib import Path
 
+from written import main
+
 from archdsl.analysis.activations import FUNCTIONS, Properties, library, properties
 from archdsl.graph.acts import Act
 
@@ -79,5 +81,4 @@ def _number(x: float, digits: int = 3) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    sys.stdout.write(f"wrote {PAGE}\n")
+    sys.exit(main(PAGE, page))

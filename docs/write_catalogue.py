@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from written import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "docs" / "catalogue.yaml"
@@ -325,18 +326,19 @@ def _missing(table: dict[str, Row]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def main(arguments: list[str]) -> None:
-    """Writes the page, or counts lines."""
-    if arguments[:1] == ["lines"] and len(arguments) > 1:
-        path = Path(arguments[1])
-        if path.suffix == ".arch":
-            sys.stdout.write(f"{Specs().lines(path.resolve().relative_to(ROOT / 'specs').as_posix())}\n")
-        else:
-            sys.stdout.write(f"{python_lines(path.read_text(encoding='utf-8'), arguments[2:])}\n")
-        return
-    PAGE.write_text(page(), encoding="utf-8")
-    sys.stdout.write(f"wrote {PAGE}\n")
+def count(arguments: list[str]) -> int:
+    """Prints the lines of `FILE [NAME …]`; the exit status."""
+    if not arguments:
+        sys.stderr.write("usage: write_catalogue.py lines FILE [NAME …]\n")
+        return 2
+    path, names = Path(arguments[0]), arguments[1:]
+    if path.suffix == ".arch":
+        lines = Specs().lines(path.resolve().relative_to(ROOT / "specs").as_posix())
+    else:
+        lines = python_lines(path.read_text(encoding="utf-8"), names)
+    sys.stdout.write(f"{lines}\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(count(sys.argv[2:]) if sys.argv[1:2] == ["lines"] else main(PAGE, page))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import click
+from written import main
 
 from archdsl.cli.app import COMMANDS, app
 
@@ -36,5 +37,4 @@ def _section(title: str, command: click.Command, parent: click.Context | None, n
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    sys.stdout.write(f"wrote {PAGE}\n")
+    sys.exit(main(PAGE, page))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from written import main
+
 from archdsl.tasks import TASKS, get_task
 from archdsl.tasks.pages import asked
 
 PAGE = Path(__file__).with_name("tasks.md")
 HEAD = """# Tasks
 
-Written by `python docs/write_tasks.py` from the tasks themselves; `archdsl train --show` lists them and `archdsl train --task NAME --show`
+Written by `make docs` from the tasks themselves; `archdsl train --show` lists them and `archdsl train --task NAME --show`
 shows one, with a row of it.
 
 A task makes batches from (seed, step, split) alone: the same three give the same rows on every machine, whatever was made before, and train,
@@ -79,5 +81,4 @@ def _section(name: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    sys.stdout.write(f"wrote {PAGE}\n")
+    sys.exit(main(PAGE, page))

@@ -82,14 +82,8 @@ def build(
     if save is not None:
         _save(spec, model, save)
     if as_json:
-        figures = _figures(spec, given) | {
-            "built": True,
-            "counted": counted,
-            "seconds": round(seconds, 3),
-            "device": device,
-            "dtype": dtype,
-        }
-        echo_json(figures | quiet_figures(model))
+        built = {"built": True, "counted": counted, "seconds": round(seconds, 3), "device": device, "dtype": dtype}
+        echo_json(_figures(spec, given) | built | quiet_figures(model))
         return
     err = emit == "-"  # the source has standard output to itself
     click.echo(f"built {spec.name}: {counted:,} parameters ({size(spec, dtype)}, {dtype}) on {device} in {seconds:.2f} s", err=err)

@@ -41,14 +41,14 @@ class _Anchor:
 
 
 class Remarks:
-    """The comments of a file by the node they stay with (keys are `id`s of nodes)."""
+    """The comments of a file by the node they stay with (nodes are compared by identity)."""
 
     def __init__(self, source: Source, file: s.File) -> None:
         self.text = source.text
-        self.leading: dict[int, list[str]] = {}
-        self.trailing: dict[int, list[str]] = {}
-        self.heads: dict[int, list[str]] = {}
-        self.entries: dict[int, list[Entry]] = {}
+        self.leading: dict[s.Node, list[str]] = {}
+        self.trailing: dict[s.Node, list[str]] = {}
+        self.heads: dict[s.Body, list[str]] = {}
+        self.entries: dict[s.Body | s.File, list[Entry]] = {}
         self.file = file
         self.bodies: list[s.Body] = []
         self.anchors: list[_Anchor] = []
@@ -121,13 +121,13 @@ class Remarks:
         while before >= 0 and self.text[before] in " \t":
             before -= 1
         if body and before == body.span.start:
-            self.heads.setdefault(id(body), []).append(comment.text)
+            self.heads.setdefault(body, []).append(comment.text)
             return
         best = self._ending(offset)
         if best and not self.line_between(best.end, offset) and not self.text[best.end : offset].strip(" \t,;"):
-            self.trailing.setdefault(id(best.node), []).append(comment.text)
+            self.trailing.setdefault(best.node, []).append(comment.text)
         elif around and not isinstance(around.node, (s.BlockDecl, s.ScanDecl)):
-            self.trailing.setdefault(id(around.node), []).append(comment.text)
+            self.trailing.setdefault(around.node, []).append(comment.text)
         else:
             self._entry(comment, body, around)
 
@@ -138,11 +138,11 @@ class Remarks:
         index = bisect_left(self.items, comment.span.end, key=lambda a: a.start)
         following = self.items[index] if index < len(self.items) else None
         if following and following.leads and _LEAD.fullmatch(self.text, comment.span.end, following.start):
-            self.leading.setdefault(id(following.node), []).append(comment.text)
+            self.leading.setdefault(following.node, []).append(comment.text)
             return
         before = self._ending(comment.span.start)
         if before and not before.line and before.start > around.start and _TAIL.fullmatch(self.text, before.end, comment.span.start):
-            self.trailing.setdefault(id(before.node), []).append(comment.text)
+            self.trailing.setdefault(before.node, []).append(comment.text)
         else:
             self._entry(comment, body, around)
 
@@ -154,7 +154,7 @@ class Remarks:
     def _entry(self, comment: s.Comment, body: s.Body | None, around: _Anchor | None) -> None:
         start, end = comment.span.start, comment.span.end
         entry = Entry(around.start, around.start, around.start, comment.text) if around else Entry(start, start, end, comment.text)
-        self.entries.setdefault(id(body) if body else id(self.file), []).append(entry)
+        self.entries.setdefault(body or self.file, []).append(entry)
 
 
 def _anchors(node: s.Node) -> Iterator[tuple[s.Node, bool, bool]]:

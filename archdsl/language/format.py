@@ -25,7 +25,7 @@ def format_text(source: Source) -> str:
     remarks = Remarks(source, file)
     printer = Printer(remarks)
     docs = _docs(tokens)
-    lines = _header(tokens, printer) + [(e.order, e.end, e.text) for e in remarks.entries.get(id(file), [])]
+    lines = _header(tokens, printer) + [(e.order, e.end, e.text) for e in remarks.entries.get(file, [])]
     if file.doc is not None:
         lines.append((tokens[0].start, tokens[0].end, printer.doc(file.doc)))
     first = file.doc is None and not file.imports and not file.pins and file.version is None
@@ -34,7 +34,7 @@ def format_text(source: Source) -> str:
         doc = printer.declaration(node, first and position == 0)
         lines.append((start, node.span.end, concat(doc, *printer.behind(node))))
     lines.sort(key=lambda line: (line[0], line[1]))
-    text = layout(printer.stacked(lines, remarks.entries.get(id(file), [])))
+    text = layout(printer.stacked(lines, remarks.entries.get(file, [])))
     return "" if not text.strip() else text
 
 

@@ -252,10 +252,10 @@ class ExpressionPrinter:
 
     def before(self, node: s.Node) -> list[Doc]:
         """Comments on lines of their own before an item."""
-        texts = self.remarks.leading.get(id(node), []) if self.remarks else []
+        texts = self.remarks.leading.get(node, []) if self.remarks else []
         return [part for text in texts for part in (text, HARD)]
 
     def behind(self, node: s.Node) -> list[Doc]:
         """Comments at the end of an item's line."""
-        texts = self.remarks.trailing.get(id(node), []) if self.remarks else []
+        texts = self.remarks.trailing.get(node, []) if self.remarks else []
         return [Suffix(text) for text in texts]

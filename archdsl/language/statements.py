@@ -36,8 +36,8 @@ class Printer(ExpressionPrinter):
     def body(self, body: s.Body, doc: str | None = None) -> Doc:
         """`{ … }` on one line where the author had it so and it fits, else one statement a line."""
         remarks = self.remarks
-        entries = remarks.entries.get(id(body), []) if remarks else []
-        heads = [Suffix(text) for text in (remarks.heads.get(id(body), []) if remarks else [])]
+        entries = remarks.entries.get(body, []) if remarks else []
+        heads = [Suffix(text) for text in (remarks.heads.get(body, []) if remarks else [])]
         nodes: list[Any] = [body.expression] if body.expression else list(body.statements)
         if not nodes:
             return "{}"
@@ -162,7 +162,7 @@ class Printer(ExpressionPrinter):
     def keeps_braces(self, body: s.Body) -> bool:
         """Comments within the braces need a line to stand on."""
         remarks = self.remarks
-        return remarks is not None and (id(body) in remarks.entries or id(body) in remarks.heads or id(body.expression) in remarks.trailing)
+        return remarks is not None and (body in remarks.entries or body in remarks.heads or body.expression in remarks.trailing)
 
     def scan(self, node: s.ScanDecl, doc_inside: bool = False) -> Doc:
         doc = node.doc if doc_inside else None

@@ -9,7 +9,7 @@ from archdsl.diagnostics import Diagnostic, Label, Span
 from archdsl.graph.expressions import Apply, Expr, Var, order
 from archdsl.graph.ir import Graph, Node, Region
 from archdsl.recurrence.algebra import ANY, Bounds, bounds, tensors
-from archdsl.recurrence.classes import Classified, Group
+from archdsl.recurrence.classes import Classified, DecayedGroup, Group
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.convert import NotElementary, convert
 from archdsl.recurrence.infix import infix
@@ -61,7 +61,7 @@ def _place(step: Step, state: str) -> Span | None:
 
 
 def _growth(found: Classified, group: Group) -> Iterator[Diagnostic]:
-    if group.decay is None:
+    if not isinstance(group, DecayedGroup):
         return
     low, high = bounds(group.decay.value)
     if low <= 1 and high >= -1:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archdsl.graph.expressions import ONE, ZERO, Apply, Expr, call, const, order
 from archdsl.recurrence.affine import Form, Linear, Mono, NotAffine
 from archdsl.recurrence.algebra import addends, bounds, indices, log_of, powers, product, summed, tensors
-from archdsl.recurrence.classes import Decay, Group, Kind, Outer, Removal, Term, Turn
+from archdsl.recurrence.classes import (
+    AffineGroup,
+    BlockDiagonalGroup,
+    Decay,
+    DeltaGroup,
+    DenseGroup,
+    DiagonalGroup,
+    MatrixGroup,
+    Outer,
+    Removal,
+    Term,
+    Turn,
+)
 from archdsl.recurrence.groups import Inliner, Part
 from archdsl.recurrence.step import INDICES, Equation, access, reindexed
 
@@ -18,7 +30,7 @@ if TYPE_CHECKING:
 ALONG = {frozenset(): "scalar", frozenset("i"): "row", frozenset("j"): "column"}
 
 
-def affine_group(context: Context, part: Part) -> Group:
+def affine_group(context: Context, part: Part) -> AffineGroup:
     """Classifies a group, or raises NotAffine."""
     linear = Linear(context.step, part.states, context.diagonals)
     for equation in part.stateful:
@@ -31,6 +43,16 @@ def affine_group(context: Context, part: Part) -> Group:
     maker.varying = context.dependence.varying(made)
     group = maker.single(part.states[0], forms[part.states[0]]) if len(part.states) == 1 else maker.several(forms)
     return replace(group, prepare=(*part.free, *linear.prepare), tensors=tuple(linear.tensors), equations=part.stateful)
+
+
+class _Update(NamedTuple):
+    """The affine update of one state: its terms, its bias, and the factor on its own entry."""
+
+    states: tuple[str, ...]
+    shape: tuple[int, ...]
+    terms: tuple[Term, ...]
+    bias: dict[str, Expr]
+    decay: Decay
 
 
 class _Maker:
@@ -85,7 +107,7 @@ class _Maker:
 
     # ---- classes ----
 
-    def single(self, state: str, form: Form) -> Group:
+    def single(self, state: str, form: Form) -> AffineGroup:
         shape = self.context.shape(state)
         own = tuple(INDICES[: len(shape)])
         sizes = dict(zip(own, shape))
@@ -93,16 +115,14 @@ class _Maker:
         others = [t for t in form.terms if t not in same]
         bias = self.inline(form.free, sizes)
         decay = self.decay(self.inline(same[0].coefficient, sizes) if same else ZERO, own)
-        terms = self.terms(state, form)
-        group = Group((state,), Kind.DIAGONAL, "", terms=terms, bias={state: bias}, decay=decay)
+        update = _Update((state,), shape, self.terms(state, form), {state: bias}, decay)
         if not others:
-            return self.diagonal(group, shape)
-        return self.delta(group, others, shape) or self.dense(group, same, others, shape)
+            return self.diagonal(update)
+        return self.delta(update, others) or self.dense(update, same, others)
 
-    def diagonal(self, group: Group, shape: tuple[int, ...]) -> Group:
-        (state,), decay = group.states, group.decay
-        assert decay is not None
-        outers = self.outers(group.bias[state]) if len(shape) == 2 else None
+    def diagonal(self, update: _Update) -> DiagonalGroup | MatrixGroup:
+        states, shape, terms, bias, decay = update
+        outers = self.outers(bias[states[0]]) if len(shape) == 2 else None
         when = self.when(decay.value)
         if len(shape) == 2 and decay.along != "entry" and outers:
             what = {
@@ -112,15 +132,14 @@ class _Maker:
                 "column": "one decay per column",
             }[decay.along]
             tail = "" if decay.along == "none" else f", {when}"
-            return replace(group, kind=Kind.MATRIX, reason=f"the state adds outer products; {what}{tail}", outers=outers)
-        kind = Kind.CONSTANT_DIAGONAL if decay.constant else Kind.DIAGONAL
+            reason = f"the state adds outer products; {what}{tail}"
+            return MatrixGroup(states=states, reason=reason, terms=terms, bias=bias, decay=decay, outers=outers)
         reason = f"each entry is a coefficient times itself plus an input, the coefficient {when}"
-        return replace(group, kind=kind, reason=reason, outers=outers or ())
+        return DiagonalGroup(states=states, reason=reason, terms=terms, bias=bias, decay=decay, outers=outers or ())
 
-    def delta(self, group: Group, others: list[Mono], shape: tuple[int, ...]) -> Group | None:
+    def delta(self, update: _Update, others: list[Mono]) -> DeltaGroup | None:
         """decay * S minus products of rank one."""
-        (state,), decay = group.states, group.decay
-        assert decay is not None
+        states, shape, terms, bias, decay = update
         if decay.value is ZERO or (decay.along == "entry" and len(shape) == 2) or len(shape) > 2:
             return None
         accesses = {t.at for t in others}
@@ -137,9 +156,10 @@ class _Maker:
                 removals.append(removal)
         ranks = "a product of rank one" if len(removals) == 1 else f"{len(removals)} products of rank one"
         first = "the state" if decay.along == "none" else "the decayed state"
-        outers = self.outers(group.bias[state]) if len(shape) == 2 else None
+        outers = (self.outers(bias[states[0]]) if len(shape) == 2 else None) or ()
         reason = f"{first} less {ranks}" + (": what it holds along a key is replaced" if len(shape) == 2 else "")
-        return replace(group, kind=Kind.DELTA, reason=reason, removals=tuple(removals), side=side, outers=outers or ())
+        found = tuple(removals)
+        return DeltaGroup(states=states, reason=reason, terms=terms, bias=bias, decay=decay, outers=outers, removals=found, side=side)
 
     def removal(self, coefficient: Expr, side: str, decay: Decay) -> Removal | None:
         """- scale * left * right of a coefficient in the state's index and s."""
@@ -166,29 +186,28 @@ class _Maker:
                 del factors[x]
         return True
 
-    def dense(self, group: Group, same: list[Mono], others: list[Mono], shape: tuple[int, ...]) -> Group:
-        (state,) = group.states
-        general = "each entry is a sum of entries, with coefficients that read no state"
+    def dense(self, update: _Update, same: list[Mono], others: list[Mono]) -> DenseGroup:
+        states, shape, terms, bias, decay = update
+        reason = "each entry is a sum of entries, with coefficients that read no state"
+        general = DenseGroup(states=states, reason=reason, terms=terms, bias=bias)
         sides: dict[tuple[str, ...], str] = {("s",): "row"} if len(shape) == 1 else {("s", "j"): "row", ("i", "s"): "column"}
         found = {sides.get(t.at) if len(shape) <= 2 else None for t in others}
         side = next(iter(found))
-        decay = group.decay
-        assert decay is not None
         fits = {"row": ("none", "scalar", "row"), "column": ("none", "scalar", "column")}.get(side or "", ())
         if len(found) != 1 or side is None or (same and len(shape) == 2 and decay.along not in fits):
-            return replace(group, kind=Kind.DENSE, reason=general, decay=None)
+            return general
         out = "i" if side == "row" else "j"
         allowed = {out, "s"}
         matrix: Expr = ZERO
         for term in others:
             if not indices(term.coefficient) <= allowed:
-                return replace(group, kind=Kind.DENSE, reason=general, decay=None)
+                return general
             matrix = call("add", matrix, term.coefficient)
         if same:
             matrix = call("add", matrix, self._on_diagonal(same[0], out, shape[0] if side == "row" else shape[1]))
-        matrix = self.inline(matrix, {out: self.context.shape(state)[0 if side == "row" else -1], "s": others[0].sums[0][1]})
+        matrix = self.inline(matrix, {out: shape[0 if side == "row" else -1], "s": others[0].sums[0][1]})
         reason = f"each entry mixes all entries, by a matrix that is {self.when(matrix)}"
-        return replace(group, kind=Kind.DENSE, reason=reason, matrix=matrix, side=side, decay=None)
+        return replace(general, reason=reason, matrix=matrix, side=side)
 
     def _on_diagonal(self, term: Mono, out: str, size: int) -> Expr:
         """A matrix with the coefficient of the entry itself on its diagonal, in the indices out and s."""
@@ -198,7 +217,7 @@ class _Maker:
         self.linear.prepare.append(Equation(name, ("i", "i"), (("i", size),), (), value))
         return access(name, (out, "s"))
 
-    def several(self, forms: dict[str, Form]) -> Group:
+    def several(self, forms: dict[str, Form]) -> BlockDiagonalGroup | DenseGroup:
         terms = tuple(t for s, f in forms.items() for t in self.terms(s, f))
         bias = {s: self.inline(f.free, self.context.sizes(s)) for s, f in forms.items()}
         shapes = {self.context.shape(s) for s in forms}
@@ -208,8 +227,9 @@ class _Maker:
             turn = self.turn(tuple(forms), terms)
             if turn is not None:
                 reason = f"two states that are one complex number, times a factor that is {self.when(turn.re + turn.im)}"
-            return Group(tuple(forms), Kind.BLOCK_DIAGONAL, reason, terms=terms, bias=bias, turn=turn)
-        return Group(tuple(forms), Kind.DENSE, f"{len(forms)} states, each an affine function of all of them", terms=terms, bias=bias)
+            return BlockDiagonalGroup(states=tuple(forms), reason=reason, terms=terms, bias=bias, turn=turn)
+        reason = f"{len(forms)} states, each an affine function of all of them"
+        return DenseGroup(states=tuple(forms), reason=reason, terms=terms, bias=bias)
 
     def turn(self, states: tuple[str, ...], terms: tuple[Term, ...]) -> Turn | None:
         """The complex factor, if the 2 x 2 matrix of two states is [[a, -b], [b, a]]."""

@@ -6,10 +6,23 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from archdsl.graph.expressions import ZERO
-from archdsl.recurrence.classes import AFFINE, Group, Kind, Obstacle
+from archdsl.recurrence.classes import (
+    AffineGroup,
+    DecayedGroup,
+    DeltaGroup,
+    DenseGroup,
+    Group,
+    MapGroup,
+    NonlinearGroup,
+    Obstacle,
+    Removal,
+    SoftmaxGroup,
+    TropicalGroup,
+)
 from archdsl.recurrence.infix import infix
 from archdsl.recurrence.numbers import Point, Shrunk, TooLarge, finite
 from archdsl.recurrence.step import INDICES, Equation, Step, access
@@ -22,7 +35,7 @@ Pair = tuple[Any, Any, float]  # the step's number, the claim's, and the size of
 
 def checked(step: Step, group: Group, before: Sequence[Group], after: Sequence[Equation] = ()) -> Group:
     """The group, or the same as nonlinear if what it claims does not hold. A step too large to be tried says so in a note."""
-    if group.kind is Kind.MAP:
+    if isinstance(group, MapGroup):
         return group
     made = [e for g in (*before, group) for e in g.prepare]
     tensors = [t for g in (*before, group) for t in g.tensors]
@@ -41,8 +54,15 @@ def _refused(step: Step, group: Group, wrong: str) -> Group:
     obstacle = Obstacle(
         equation.body if equation else ZERO, infix(equation.body) if equation else "", equation.span if equation else None, note
     )
-    return Group(
-        group.states, Kind.NONLINEAR, note, group.prepare, group.tensors, group.equations, obstacle=obstacle, notes=(*group.notes, note)
+    return NonlinearGroup(
+        states=group.states,
+        reason=note,
+        prepare=group.prepare,
+        tensors=group.tensors,
+        equations=group.equations,
+        notes=(*group.notes, note),
+        obstacle=obstacle,
+        mixes=True,
     )
 
 
@@ -69,24 +89,24 @@ class _Claim:
         return any((node, not way) not in self.taken for node, way in self.taken)
 
     def claims(self) -> list[tuple[str, Callable[[int], Iterator[Pair]]]]:
-        kind = self.group.kind
-        if kind is Kind.SOFTMAX:
-            return [("the ratio of weighted sums", self.ratio)]
-        if kind is Kind.TROPICAL:
-            return [("the maximum", self.tropical)]
-        if kind in AFFINE:
-            found: list[tuple[str, Callable[[int], Iterator[Pair]]]] = [
-                ("f(a + b - c) = f(a) + f(b) - f(c)", self.affine),
-                ("the sum of its terms", self.terms),
-            ]
-            if self.group.decay is not None or self.group.matrix is not None:
-                found.append(("its form", self.form))
-            if self.group.outers:
-                found.append(("the sum of outer products", self.outers))
-            return found
-        if kind in (Kind.ELEMENTWISE, Kind.BLOCK):
-            return [("that entries do not read one another", self.apart)]
-        return []
+        group = self.group
+        if isinstance(group, SoftmaxGroup):
+            return [("the ratio of weighted sums", partial(self.ratio, group))]
+        if isinstance(group, TropicalGroup):
+            return [("the maximum", partial(self.tropical, group))]
+        if isinstance(group, NonlinearGroup):
+            return [] if group.mixes else [("that entries do not read one another", self.apart)]
+        if not isinstance(group, AffineGroup):
+            return []
+        found: list[tuple[str, Callable[[int], Iterator[Pair]]]] = [
+            ("f(a + b - c) = f(a) + f(b) - f(c)", self.affine),
+            ("the sum of its terms", partial(self.terms, group)),
+        ]
+        if isinstance(group, DecayedGroup) or (isinstance(group, DenseGroup) and group.matrix is not None):
+            found.append(("its form", partial(self.form, group)))
+        if isinstance(group, DecayedGroup) and group.outers:
+            found.append(("the sum of outer products", partial(self.outers, group)))
+        return found
 
     # ---- points ----
 
@@ -117,31 +137,32 @@ class _Claim:
     def next(self, states: _States | _Mixed, state: str, at: Place) -> Any:
         return states.point.entry(self.after[state], at)
 
-    def terms(self, seed: int) -> Iterator[Pair]:
+    def terms(self, group: AffineGroup, seed: int) -> Iterator[Pair]:
         point = self.point(seed)
         for state, at in self.each():
             indices = dict(zip(INDICES, at))
-            values = [point.value(self.group.bias[state], indices)]
-            for term in self.group.terms:
+            values = [point.value(group.bias[state], indices)]
+            for term in group.terms:
                 if term.target == state:
                     values.append(point.summed(term.coefficient * access(term.state, term.at), indices, term.sums))
             yield point.entry(self.after[state], at), sum(values), _size(*values)
 
-    def form(self, seed: int) -> Iterator[Pair]:
-        point, group = self.point(seed), self.group
+    def form(self, group: AffineGroup, seed: int) -> Iterator[Pair]:
+        point = self.point(seed)
         (state,) = group.states
         shape = self.shrunk.shape(state)
-        axis = 0 if group.side == "row" else 1
+        removals: tuple[Removal, ...] = group.removals if isinstance(group, DeltaGroup) else ()
+        axis = 1 if isinstance(group, (DeltaGroup, DenseGroup)) and group.side == "column" else 0
         for at in self.entries(state):
             indices = dict(zip(INDICES, at))
             values = [point.value(group.bias[state], indices)]
             column = [(*at[:axis], k, *at[axis + 1 :]) for k in range(shape[axis])] if shape else []
             name = INDICES[axis]
-            if group.matrix is not None:
+            if isinstance(group, DenseGroup) and group.matrix is not None:
                 values += [point.value(group.matrix, {**indices, "s": k}) * point.entry(state, p) for k, p in enumerate(column)]
-            if group.decay is not None:
+            if isinstance(group, DecayedGroup):
                 values.append(point.value(group.decay.value, indices) * point.entry(state, at))
-                for removal in group.removals:
+                for removal in removals:
                     scale = point.value(removal.scale, {}) * point.value(removal.left, indices)
                     for k, p in enumerate(column):
                         there = {**indices, name: k}
@@ -149,18 +170,17 @@ class _Claim:
                         values.append(-scale * point.value(removal.right, there) * held)
             yield point.entry(self.after[state], at), sum(values), _size(*values)
 
-    def outers(self, seed: int) -> Iterator[Pair]:
-        point, group = self.point(seed), self.group
+    def outers(self, group: DecayedGroup, seed: int) -> Iterator[Pair]:
+        point = self.point(seed)
         (state,) = group.states
         for at in self.entries(state):
             indices = dict(zip(INDICES, at))
             values = [math.prod(point.value(x, indices) for x in (o.scale, o.left, o.right)) for o in group.outers]
             yield point.value(group.bias[state], indices), sum(values), _size(*values)
 
-    def tropical(self, seed: int) -> Iterator[Pair]:
-        point, found = self.point(seed), self.group.tropical
-        assert found is not None
-        (state,) = self.group.states
+    def tropical(self, group: TropicalGroup, seed: int) -> Iterator[Pair]:
+        point, found = self.point(seed), group.tropical
+        (state,) = group.states
         for at in self.entries(state):
             indices = dict(zip(INDICES, at))
             value = point.entry(state, at) + point.value(found.add, indices)
@@ -176,12 +196,11 @@ class _Claim:
             a = first.point.entry(self.after[state], at)
             yield other.entry(self.after[state], at), a, _size(a)
 
-    def ratio(self, seed: int) -> Iterator[Pair]:
+    def ratio(self, group: SoftmaxGroup, seed: int) -> Iterator[Pair]:
         """The yields over a few steps, the states as they stand against the weighted sums."""
         if seed % 8 == 5:  # numbers whose exponentials overflow in the spec's own form
             return
-        found = self.group.softmax
-        assert found is not None
+        found = group.softmax
         plain: dict[tuple[str, Place], Any] = {}
         for state, start in self.starts.items():
             for at in itertools.product(*map(range, self.shrunk.shape(state))):

@@ -7,6 +7,7 @@ read the states (before and after) of the groups before it. A sum over an axis k
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -33,8 +34,6 @@ class Kind(StrEnum):
     BLOCK = "block nonlinear"  # several states, entry by entry
     NONLINEAR = "nonlinear"
 
-
-AFFINE = frozenset((Kind.CONSTANT_DIAGONAL, Kind.DIAGONAL, Kind.MATRIX, Kind.DELTA, Kind.BLOCK_DIAGONAL, Kind.DENSE))
 
 
 @dataclass(frozen=True)
@@ -160,48 +159,181 @@ class Obstacle:
     lesson: str = ""
 
 
-@dataclass(frozen=True)
-class Group:
-    """States that read one another (a strongly connected component), classified on its own.
+@dataclass(frozen=True, kw_only=True)
+class Group(ABC):
+    """States that read one another (a strongly connected component), classified on its own; its class says what it is made of.
 
     prepare: state-free equations to run for all times before this group, in order (with `tensors` they declare beyond the step's own).
-    Which fields are set depends on kind:
-      affine kinds            terms (complete: the update is the sum of terms plus bias[state]), bias
-      (constant) diagonal     decay, bias
-      matrix                  decay, bias, outers (all of the bias as outer products, or empty if it is not a sum of such)
-      delta                   decay, removals, side, bias, outers
-      block diagonal          terms with coefficients per pair of states; turn, if the two states are one complex number
-      dense affine            terms; matrix = (A in i and s, side) if the update is one product A h or A S or S A
-      softmax                 softmax (its running maximum, if there is one, is in `states` too; the ratios' tensors are in `tensors`)
-      tropical                tropical
-      nonlinear kinds         obstacle
+    equations: the step's own that depend on these states, in order.
     """
 
     states: tuple[str, ...]
-    kind: Kind
     reason: str
     prepare: tuple[Equation, ...] = ()
     tensors: tuple[Tensor, ...] = ()
-    equations: tuple[Equation, ...] = ()  # the step's own equations that depend on these states, in order
-    terms: tuple[Term, ...] = ()
-    bias: dict[str, Expr] = field(default_factory=dict, hash=False)
-    decay: Decay | None = None
-    turn: Turn | None = None
-    outers: tuple[Outer, ...] = ()
-    removals: tuple[Removal, ...] = ()
-    side: str = "row"
-    matrix: Expr | None = None
-    softmax: Softmax | None = None
-    tropical: Tropical | None = None
-    obstacle: Obstacle | None = None
-    readouts: tuple[Readout, ...] = ()
-    hidden: bool = False  # the states are read by `readouts` only, so they need not be written out for all times
+    equations: tuple[Equation, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind: ...
+
+    @abstractmethod
+    def pieces(self) -> list[Expr]:
+        """The expressions that its form evaluates, `prepare` and the queries of its readouts aside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapGroup(Group):
+    """No state is read: `bias` is the next value of each."""
+
+    bias: dict[str, Expr] = field(hash=False)
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.MAP
+
+    def pieces(self) -> list[Expr]:
+        return list(self.bias.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AffineGroup(Group):
+    """The update is the sum of `terms` plus `bias` of each state.
+
+    hidden: the states are read by `readouts` only, so they need not be written out for all times.
+    """
+
+    terms: tuple[Term, ...]
+    bias: dict[str, Expr] = field(hash=False)
+    readouts: tuple[Readout, ...] = ()
+    hidden: bool = False
+
+    def pieces(self) -> list[Expr]:
+        return [*self.bias.values(), *(t.coefficient for t in self.terms)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecayedGroup(AffineGroup):
+    """One state with a factor of its own for each entry. outers: all of the bias as outer products, or empty if it is not a sum of such."""
+
+    decay: Decay
+    outers: tuple[Outer, ...] = ()
+
+    def pieces(self) -> list[Expr]:
+        found = [*super().pieces(), *(x for o in self.outers for x in (o.scale, o.left, o.right)), self.decay.value]
+        return found if self.decay.log is None else [*found, self.decay.log]
+
+
+class DiagonalGroup(DecayedGroup):
+    """h' = decay * h + bias, entry by entry."""
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.CONSTANT_DIAGONAL if self.decay.constant else Kind.DIAGONAL
+
+
+class MatrixGroup(DecayedGroup):
+    """S' = decay * S + outers, the decay one number, one per row or one per column."""
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.MATRIX
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaGroup(DecayedGroup):
+    """S' = decay * S - removals + bias; `side` is that of the removals (see Removal)."""
+
+    removals: tuple[Removal, ...]
+    side: str = "row"
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.DELTA
+
+    def pieces(self) -> list[Expr]:
+        return [*super().pieces(), *(x for r in self.removals for x in (r.scale, r.left, r.right))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockDiagonalGroup(AffineGroup):
+    """Several states, each entry affine in the same entry of all of them. turn: if the two states are one complex number."""
+
+    turn: Turn | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.BLOCK_DIAGONAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseGroup(AffineGroup):
+    """Entries mix. matrix: A in i and s if the update is one product A h or A S, in j and s for S A (side "column"); None if it is not."""
+
+    matrix: Expr | None = None
+    side: str = "row"
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.DENSE
+
+    def pieces(self) -> list[Expr]:
+        return super().pieces() if self.matrix is None else [*super().pieces(), self.matrix]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxGroup(Group):
+    """Its running maximum, if there is one, is in `states` too; the ratios' tensors are in `tensors`."""
+
+    softmax: Softmax
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.SOFTMAX
+
+    def pieces(self) -> list[Expr]:
+        form = self.softmax
+        found = [form.log_decay, form.score, form.value, *(x for r in form.ratios for x in (r.bonus, r.value))]
+        return [x for x in found if x is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TropicalGroup(Group):
+    """h' = max(h + add, floor), or min."""
+
+    tropical: Tropical
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.TROPICAL
+
+    def pieces(self) -> list[Expr]:
+        return [x for x in (self.tropical.add, self.tropical.floor) if x is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NonlinearGroup(Group):
+    """obstacle: what keeps it from being affine. mixes: whether entries read one another; if not, steps are Newton's and the tape's to run."""
+
+    obstacle: Obstacle
+    mixes: bool
+
+    @property
+    def kind(self) -> Kind:
+        if self.mixes:
+            return Kind.NONLINEAR
+        return Kind.ELEMENTWISE if len(self.states) == 1 else Kind.BLOCK
+
+    def pieces(self) -> list[Expr]:
+        return [e.body for e in self.equations]
 
 
 def time_invariant(group: Group) -> bool:
     """Whether the factor on a state kept entry by entry is the same at all times: then the recurrence is a convolution."""
-    return group.kind is Kind.CONSTANT_DIAGONAL or (group.turn is not None and group.turn.constant)
+    if isinstance(group, BlockDiagonalGroup):
+        return group.turn is not None and group.turn.constant
+    return isinstance(group, DiagonalGroup) and group.decay.constant
 
 
 @dataclass(frozen=True)
@@ -227,7 +359,7 @@ class Classified:
 
     @property
     def obstacle(self) -> Obstacle | None:
-        return next((g.obstacle for g in self.groups if g.obstacle is not None), None)
+        return next((g.obstacle for g in self.groups if isinstance(g, NonlinearGroup)), None)
 
     def group_of(self, state: str) -> Group:
         return next(g for g in self.groups if state in g.states)

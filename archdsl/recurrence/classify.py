@@ -13,7 +13,18 @@ from archdsl.graph.expressions import ONE, ZERO, Custom, Expr
 from archdsl.recurrence.affine import NotAffine, diagonals
 from archdsl.recurrence.affine_groups import affine_group
 from archdsl.recurrence.algebra import indices, powers, product, reads, tensors
-from archdsl.recurrence.classes import AFFINE, Classified, Group, Kind, Obstacle, Readout
+from archdsl.recurrence.classes import (
+    AffineGroup,
+    Classified,
+    Group,
+    Kind,
+    MapGroup,
+    NonlinearGroup,
+    Obstacle,
+    Readout,
+    SoftmaxGroup,
+    TropicalGroup,
+)
 from archdsl.recurrence.groups import Dependence, Inliner, Part
 from archdsl.recurrence.infix import infix
 from archdsl.recurrence.softmax import join_softmax
@@ -58,7 +69,7 @@ def _trimmed(groups: Sequence[Group]) -> list[Group]:
     given: set[str] = set()
     found = []
     for group in groups:
-        needed = tensors(*_pieces(group))
+        needed = tensors(*group.pieces())
         kept = []
         for equation in reversed(pool):
             if equation.target in needed:
@@ -66,26 +77,9 @@ def _trimmed(groups: Sequence[Group]) -> list[Group]:
                 if equation.target not in given:
                     kept.append(equation)
         given |= {e.target for e in kept}
-        targets = {e.target for e in kept} | {r.target for r in (group.softmax.ratios if group.softmax else ())}
+        targets = {e.target for e in kept} | {r.target for r in (group.softmax.ratios if isinstance(group, SoftmaxGroup) else ())}
         found.append(replace(group, prepare=tuple(kept[::-1]), tensors=tuple(t for t in new.values() if t.name in targets)))
     return found
-
-
-def _pieces(group: Group) -> list[Expr]:
-    """The expressions that a group's forms evaluate."""
-    if group.kind in (Kind.ELEMENTWISE, Kind.BLOCK, Kind.NONLINEAR):
-        return [e.body for e in group.equations]
-    found: list[Expr | None] = [*group.bias.values(), *(t.coefficient for t in group.terms), group.matrix]
-    found += [x for o in group.outers for x in (o.scale, o.left, o.right)]
-    found += [x for r in group.removals for x in (r.scale, r.left, r.right)]
-    if group.decay is not None:
-        found += [group.decay.value, group.decay.log]
-    if group.tropical is not None:
-        found += [group.tropical.add, group.tropical.floor]
-    if group.softmax is not None:
-        form = group.softmax
-        found += [form.log_decay, form.score, form.value, *(x for r in form.ratios for x in (r.bonus, r.value))]
-    return [x for x in found if x is not None]
 
 
 def _reason(groups: Sequence[Group], hardest: Group | None) -> str:
@@ -128,9 +122,8 @@ class Context:
         (state,) = part.states
         after = self.dependence.after[state]
         bias: dict[str, Expr] = {state: access(after, tuple(INDICES[: len(self.shape(state))]))}
-        return Group(
-            part.states, Kind.MAP, "its next value reads no state: what it holds is the previous step's value", part.free, bias=bias
-        )
+        reason = "its next value reads no state: what it holds is the previous step's value"
+        return MapGroup(states=part.states, reason=reason, prepare=part.free, bias=bias)
 
     def _tropical(self, part: Part) -> Group | None:
         if len(part.states) != 1:
@@ -144,7 +137,7 @@ class Context:
             return None
         word = "maximum" if found.maximum else "minimum"
         what = f"the next state is the {word} of the state plus a number and a number" if found.add is not ZERO else f"a running {word}"
-        return Group(part.states, Kind.TROPICAL, what, part.free, equations=part.stateful, tropical=found)
+        return TropicalGroup(states=part.states, reason=what, prepare=part.free, equations=part.stateful, tropical=found)
 
     def _nonlinear(self, part: Part, problem: NotAffine) -> Group:
         equation = problem.equation
@@ -152,11 +145,11 @@ class Context:
         lesson = DECLARED if isinstance(problem.expr, Custom) else LESSON
         obstacle = Obstacle(problem.expr, shown, equation.span if equation is not None else None, problem.why, lesson)
         reason = f"`{shown}`: {problem.why}"
-        kind = Kind.NONLINEAR
         shapes = {self.shape(s) for s in part.states}
-        if len(shapes) == 1 and elementwise(part, self.dependence, len(shapes.pop())):
-            kind = Kind.ELEMENTWISE if len(part.states) == 1 else Kind.BLOCK
-        return Group(part.states, kind, reason, part.free, equations=part.stateful, obstacle=obstacle)
+        mixes = len(shapes) != 1 or not elementwise(part, self.dependence, len(shapes.pop()))
+        return NonlinearGroup(
+            states=part.states, reason=reason, prepare=part.free, equations=part.stateful, obstacle=obstacle, mixes=mixes
+        )
 
     def _shown(self, expr: Expr, part: Part, equation: Equation | None) -> str:
         """The expression as text, with what it is made of written out where that is short."""
@@ -184,7 +177,7 @@ def elementwise(part: Part, dependence: Dependence, rank: int) -> bool:
 
 def _with_readouts(group: Group, groups: Sequence[Group], after: Sequence[Equation], step: Step) -> Group:
     """Finds the sums through which a matrix state is read, and whether they are all there is."""
-    if group.kind not in AFFINE:
+    if not isinstance(group, AffineGroup):
         return group
     names = {s.before: s.before for s in step.states if s.before in group.states}
     names |= {s.after: s.before for s in step.states if s.before in group.states}

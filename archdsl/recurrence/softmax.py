@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 from archdsl.graph.expressions import ONE, ZERO, Apply, Expr, Var, order
 from archdsl.recurrence.affine import Linear, Mono, NotAffine
 from archdsl.recurrence.algebra import is_call, log_of, quotient, reads, summed, tensors
-from archdsl.recurrence.classes import Group, Kind, Ratio, Softmax
+from archdsl.recurrence.classes import DiagonalGroup, Group, Ratio, Softmax, SoftmaxGroup, TropicalGroup
 from archdsl.recurrence.groups import Inliner
 from archdsl.recurrence.step import INDICES, Equation, Step, Tensor, access, parse_access, reindexed, split_index
 
 if TYPE_CHECKING:
     from archdsl.recurrence.classify import Context
-
-DIAGONALS = (Kind.DIAGONAL, Kind.CONSTANT_DIAGONAL)
 
 
 @dataclass(frozen=True)
@@ -92,14 +90,14 @@ class _Search:
         return _Found(node, self.before[w.state], self.before[u.state], late, w.at, times, free, reindexed(u.coefficient, names))
 
     def diagonal(self, name: str) -> bool:
-        group = self.by_state.get(self.before[name])
-        return group is not None and group.kind in DIAGONALS
+        return isinstance(self.by_state.get(self.before[name]), DiagonalGroup)
 
     # ---- the pair ----
 
     def joined(self, pair: tuple[str, str], found: Sequence[_Found]) -> tuple[list[Group], tuple[Equation, ...]] | None:
         numerator, denominator = (self.by_state[s] for s in pair)
         rename = self.renaming(found[0], pair)
+        assert isinstance(numerator, DiagonalGroup) and isinstance(denominator, DiagonalGroup)  # as `ratio` found them
         mine = self.pieces(numerator, denominator, rename)
         if mine is None:
             return None
@@ -130,10 +128,8 @@ class _Search:
         at = below[0] if below else one.at[: len(self.context.shape(pair[1]))]
         return {INDICES[k]: INDICES[one.at.index(a)] for k, a in enumerate(at)}
 
-    def pieces(self, w: Group, u: Group, rename: Mapping[str, str]) -> tuple[Expr, Expr, Expr, str | None] | None:
+    def pieces(self, w: DiagonalGroup, u: DiagonalGroup, rename: Mapping[str, str]) -> tuple[Expr, Expr, Expr, str | None] | None:
         """log decay, score, value, and the state that holds the running maximum."""
-        assert w.decay is not None
-        assert u.decay is not None
         bias_u = reindexed(u.bias[u.states[0]], rename)
         score = log_of(bias_u)
         value = quotient(w.bias[w.states[0]], bias_u)
@@ -146,8 +142,7 @@ class _Search:
         if not read:
             return other, summed(score), value, None
         maximum = next(iter(read))
-        group = self.by_state.get(maximum)
-        if len(read) != 1 or group is None or group.kind is not Kind.TROPICAL:
+        if len(read) != 1 or not isinstance(self.by_state.get(maximum), TropicalGroup):
             return None
         own, new = self.maximum(maximum, rename)
         return summed(other, new, _minus(own)), summed(score, new), value, maximum
@@ -219,15 +214,13 @@ class _Search:
         decay = "the sums fade alike" if found.log_decay is not None else "nothing fades"
         kept = " (the running maximum it keeps cancels)" if found.maximum else ""
         reason = f"what is read is a ratio of two sums with the same exponential weights; {decay}{kept}"
-        group = Group(
-            members,
-            Kind.SOFTMAX,
-            reason,
-            (*prepare, *early[::-1]),
-            (*(t for g in old for t in g.tensors), *made),
-            tuple(e for g in old for e in g.equations),
+        group = SoftmaxGroup(
+            states=members,
+            reason=reason,
+            prepare=(*prepare, *early[::-1]),
+            tensors=(*(t for g in old for t in g.tensors), *made),
+            equations=tuple(e for g in old for e in g.equations),
             softmax=found,
-            hidden=True,
         )
         groups = [g for g in self.groups if g not in old or g is old[-1]]
         return [group if g is old[-1] else g for g in groups], tuple(e for e in after if e not in early)

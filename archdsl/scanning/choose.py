@@ -13,7 +13,7 @@ from math import prod
 from archdsl.graph.expressions import Apply, Custom, order
 from archdsl.kernels.c_text import NoC
 from archdsl.kernels.scan_source import source
-from archdsl.recurrence.classes import Classified, Group, Kind, time_invariant
+from archdsl.recurrence.classes import Classified, DeltaGroup, Group, Kind, MatrixGroup, time_invariant
 from archdsl.recurrence.forms.plan import MatrixPlan, Setting, Unsupported, matrix_plan, shapes_of, unsupported
 
 SHORT = 64  # times up to which one chunk, the whole attention matrix, serves
@@ -98,7 +98,7 @@ def _chunks(classified: Classified) -> bool:
 
 
 def _direct(group: Group, shapes: dict[str, tuple[int, ...]]) -> bool:
-    if group.kind not in (Kind.MATRIX, Kind.DELTA):
+    if not isinstance(group, (MatrixGroup, DeltaGroup)):
         return False
     plan: MatrixPlan = matrix_plan(group, len(shapes[group.states[0]]))
     return plan.direct
@@ -155,7 +155,7 @@ def available(classified: Classified) -> tuple[Available, ...]:
     why = reason or ("it is nonlinear in its state" if not parallel else _NAMES.get(classified.kind, ("", "no state is read"))[1])
     rows.append(Available("parallel scan or chunks", parallel, why))
     shapes = shapes_of(classified)
-    alike = [g for g in classified.groups if g.kind is Kind.MATRIX and g.decay is not None and g.decay.along in ("none", "scalar")]
+    alike = [g for g in classified.groups if isinstance(g, MatrixGroup) and g.decay.along in ("none", "scalar")]
     matrix = reason is None and bool(alike) and len(alike) == len(classified.groups) and all(_direct(g, shapes) for g in alike)
     rows.append(
         Available(

@@ -11,7 +11,24 @@ from archdsl.graph.expressions import ONE, ZERO, Expr, count_ops
 from archdsl.graph.ir import Instance, Region
 from archdsl.kernels.build import NoCompiler, compiler
 from archdsl.kernels.scan_source import checkpoint_every
-from archdsl.recurrence.classes import AFFINE, Classified, Group, Kind, time_invariant
+from archdsl.recurrence.classes import (
+    AffineGroup,
+    BlockDiagonalGroup,
+    Classified,
+    Decay,
+    DecayedGroup,
+    DeltaGroup,
+    DenseGroup,
+    Group,
+    Kind,
+    MatrixGroup,
+    NonlinearGroup,
+    Obstacle,
+    Softmax,
+    SoftmaxGroup,
+    TropicalGroup,
+    time_invariant,
+)
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.convert import Converted, NotElementary, convert
 from archdsl.recurrence.infix import infix
@@ -63,7 +80,7 @@ def scan_summary(region: Region) -> str:
 
 
 def _class(found: Classified) -> str:
-    if found.kind is Kind.BLOCK_DIAGONAL and all(g.turn is not None or g.kind is not Kind.BLOCK_DIAGONAL for g in found.groups):
+    if found.kind is Kind.BLOCK_DIAGONAL and not any(isinstance(g, BlockDiagonalGroup) and g.turn is None for g in found.groups):
         return "diagonal affine, complex" + (", the same at all times" if all(map(time_invariant, found.groups)) else "")
     return CLASSES[found.kind]
 
@@ -115,8 +132,8 @@ def _group(group: Group, found: Classified) -> list[str]:
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         said.append(f"    {name:{width}}  {value}")
-    if group.obstacle is not None:
-        said += _obstacle(group)
+    if isinstance(group, NonlinearGroup):
+        said += _obstacle(group.obstacle)
     return said
 
 
@@ -126,30 +143,31 @@ def _sentence(text: str) -> str:
 
 def _pieces(group: Group) -> list[tuple[str, str]]:
     """Names of the coefficients and what they are."""
-    if group.softmax is not None:
-        return _softmax(group)
+    if isinstance(group, SoftmaxGroup):
+        return _softmax(group.softmax)
+    if isinstance(group, TropicalGroup):
+        better = "max" if group.tropical.maximum else "min"
+        floor = infix(group.tropical.floor) if group.tropical.floor is not None else "nothing"
+        return [(f"added to {group.states[0]}", infix(group.tropical.add)), (f"{better} with", floor)]
+    return _affine(group) if isinstance(group, AffineGroup) else []
+
+
+def _affine(group: AffineGroup) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     state = group.states[0]
-    if group.tropical is not None:
-        better = "max" if group.tropical.maximum else "min"
-        rows.append((f"added to {state}", infix(group.tropical.add)))
-        rows.append((f"{better} with", infix(group.tropical.floor) if group.tropical.floor is not None else "nothing"))
-    if group.turn is not None:
+    if isinstance(group, DecayedGroup):
+        rows += _decay(state, group.decay)
+        if isinstance(group, DeltaGroup):
+            rows += [("taken away", f"{_scaled(r.scale, r.left)}, times {_read(group, r.right, r.after_decay)}") for r in group.removals]
+    elif isinstance(group, BlockDiagonalGroup) and group.turn is not None:
         rows += [("factor, real part", infix(group.turn.re)), ("factor, imaginary part", infix(group.turn.im))]
-    if group.decay is not None:
-        rows += _decay(group)
-    for removal in group.removals:
-        rows.append(("taken away", f"{_scaled(removal.scale, removal.left)}, times {_read(group, removal.right, removal.after_decay)}"))
-    if group.matrix is not None:
+    elif isinstance(group, DenseGroup) and group.matrix is not None:
         rows.append((f"matrix on {state}", f"{infix(group.matrix)}, {'from the left' if group.side == 'row' else 'from the right'}"))
-    elif group.decay is None and group.turn is None:
+    else:
         for term in group.terms:
             sums = "".join(f"sum_{n} " for n, _ in term.sums)
             rows.append((f"{term.target}' takes", f"{sums}{_scaled(term.coefficient, None)} * {access_text(term.state, term.at)}"))
-    if group.kind in AFFINE:
-        for name, bias in group.bias.items():
-            if bias is not ZERO:
-                rows.append((f"added to {name}", infix(bias)))
+    rows += [(f"added to {name}", infix(bias)) for name, bias in group.bias.items() if bias is not ZERO]
     for readout in group.readouts:
         state_name = f"{readout.state}'" if readout.after else readout.state
         at = ",".join(INDICES[:2])
@@ -165,16 +183,13 @@ def _scaled(scale: Expr, value: Expr | None) -> str:
     return infix(scale * value)
 
 
-def _read(group: Group, right: Expr, after_decay: bool) -> str:
+def _read(group: DeltaGroup, right: Expr, after_decay: bool) -> str:
     side = "row" if group.side == "row" else "column"
     what = f"decayed {group.states[0]}" if after_decay else group.states[0]
     return f"what {infix(right)} reads of {what} along its {'first' if side == 'row' else 'last'} axis"
 
 
-def _decay(group: Group) -> list[tuple[str, str]]:
-    decay = group.decay
-    assert decay is not None
-    state = group.states[0]
+def _decay(state: str, decay: Decay) -> list[tuple[str, str]]:
     if decay.value is ZERO:
         return []
     along = {"none": "", "scalar": "one number", "row": "one per row", "column": "one per column", "entry": "one per entry"}[decay.along]
@@ -187,9 +202,7 @@ def _decay(group: Group) -> list[tuple[str, str]]:
     return rows
 
 
-def _softmax(group: Group) -> list[tuple[str, str]]:
-    form = group.softmax
-    assert form is not None
+def _softmax(form: Softmax) -> list[tuple[str, str]]:
     rows = [
         ("score", infix(form.score)),
         ("value", infix(form.value)),
@@ -205,9 +218,7 @@ def _softmax(group: Group) -> list[tuple[str, str]]:
     return rows
 
 
-def _obstacle(group: Group) -> list[str]:
-    obstacle = group.obstacle
-    assert obstacle is not None
+def _obstacle(obstacle: Obstacle) -> list[str]:
     said = []
     if obstacle.span is not None:
         said += [f"   {line}" for line in quoted(obstacle.span, "here")]
@@ -266,7 +277,7 @@ def _forms(found: Classified, sizes: Mapping[str, int], device: str) -> list[str
 def _shortened(reason: str, found: Classified) -> str:
     """A reason without the one that stands under the class already."""
     for group in found.groups:
-        if group.obstacle is not None:
+        if isinstance(group, NonlinearGroup):
             reason = reason.replace(group.reason, "it is nonlinear in its state")
     return reason
 
@@ -295,11 +306,11 @@ def _cost(row: Available, found: Classified, time: int | None) -> str:
         return f"about {n:,} x 10 log2({length}) operations a step; keeps {length} x {_number(n)}"
     if row.form == "newton":
         return f"a few rounds of about {ops + 6 * n:,} operations a step; keeps {length} x {_number(n)}"
-    if any(g.hidden for g in found.groups if g.kind in (Kind.MATRIX, Kind.DELTA)):
+    if any(g.hidden for g in found.groups if isinstance(g, (MatrixGroup, DeltaGroup))):
         chunk = 64
         work_in = chunk * _readout_width(step) + 4 * n
         return f"about {work_in:,} operations a step in chunks of {chunk}, {length}/{chunk} chunks in order; keeps a state for each chunk"
-    if any(g.kind is Kind.DENSE for g in found.groups):
+    if any(isinstance(g, DenseGroup) for g in found.groups):
         return f"about {2 * ops:,} operations a step, chunks side by side, twice; keeps {length} x {_number(n)}"
     return f"about {ops + 3 * n:,} operations a step, log2({length}) or sqrt({length}) rounds; keeps {length} x {_number(n)}"
 

@@ -28,9 +28,9 @@ class Counter:
         self.exact = True
         self._probing = False
         self._limit = limit
-        self._units: dict[tuple[int, int], Counts] = {}
-        self._nodes: dict[tuple[int, int], Counts] = {}
-        self._alike: dict[tuple[int, int, int], tuple[int, Counts]] = {}  # (node, option, budget) -> the option it is like, ways below
+        self._units: dict[tuple[Unit, int], Counts] = {}
+        self._nodes: dict[tuple[Node, int], Counts] = {}
+        self._alike: dict[tuple[Node, int, int], tuple[int, Counts]] = {}  # (node, option, budget) -> the option it is like, ways below
         with deep():
             self.total = self._unit(grammar.root, nesting)
             if not self.exact:
@@ -44,24 +44,24 @@ class Counter:
 
     def like(self, node: Decide, option: int, budget: int) -> int:
         """The option whose way on stands for that of another: itself, unless decisions were taken to be independent."""
-        known = self._alike.get((id(node), option, budget))
+        known = self._alike.get((node, option, budget))
         return option if known is None else known[0]
 
     def edges(self, node: Decide | Enter, budget: int) -> dict[Any, Counts] | None:
         """Ways below each option of a decision, or behind each outcome of a unit; None for what was not counted."""
-        if (id(node), budget) not in self._nodes:
+        if (node, budget) not in self._nodes:
             return None
         if isinstance(node, Enter):
-            entered = self._units.get((id(node.unit), below(node.unit, budget)), NOTHING)
+            entered = self._units.get((node.unit, below(node.unit, budget)), NOTHING)
             return self._filled({o: self._known(node.edges.get(o), budget) for o in entered})
-        alike = {k: self._alike.get((id(node), k, budget)) for k in range(len(node.options))}
+        alike = {k: self._alike.get((node, k, budget)) for k in range(len(node.options))}
         return self._filled({k: self._known(node.edges.get(k), budget) if c is None else c[1] for k, c in alike.items()})
 
     def _known(self, node: Node | None, budget: int) -> Counts | None:
         if isinstance(node, End):
             return {node.outcome: 1}
         if isinstance(node, (Decide, Enter)):
-            return self._nodes.get((id(node), budget))
+            return self._nodes.get((node, budget))
         return None if node is None else NOTHING
 
     def _filled(self, found: dict[Any, Counts | None]) -> dict[Any, Counts]:
@@ -74,7 +74,7 @@ class Counter:
     # ---- counting ----
 
     def _unit(self, unit: Unit, budget: int) -> Counts:
-        key = (id(unit), budget)
+        key = (unit, budget)
         if key not in self._units:
             self._units[key] = NOTHING  # met again before it is counted: no finite way leads through here
             self._units[key] = self._edge(unit, unit.top, "", (), budget) or NOTHING
@@ -86,8 +86,8 @@ class Counter:
             self.exact = False
             return None
         node = self.grammar.step(unit, edges, key, script)
-        if isinstance(node, (Decide, Enter)) and (id(node), budget) not in self._nodes:
-            self._nodes[id(node), budget] = self._node(unit, node, script, budget)
+        if isinstance(node, (Decide, Enter)) and (node, budget) not in self._nodes:
+            self._nodes[node, budget] = self._node(unit, node, script, budget)
         return self._known(node, budget) if node is not None else NOTHING
 
     def _node(self, unit: Unit, node: Decide | Enter, script: Script, budget: int) -> Counts:
@@ -116,7 +116,7 @@ class Counter:
                 other, usual = self._shape(node.edges.get(like), budget)
                 if shape == other and (end == usual or len(known) == 1):
                     found[i] = known if end == usual else {end: _size(known)}
-                    self._alike[id(node), i, budget] = (like, found[i] or NOTHING)
+                    self._alike[node, i, budget] = (like, found[i] or NOTHING)
                     continue
             found[i] = self._edge(unit, node.edges, i, (*script, i), budget)
             like = i if like is None and found[i] else like

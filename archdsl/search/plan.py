@@ -62,33 +62,10 @@ def prepare(study: StudyFile, base: Path | None = None, source: Source | None = 
     form = task.form
     sizes = {"T": form.shape[0]} if form.input in ("tokens", "series") else {}
     space = open_space(path, arch=study.arch, overrides=given, sizes=sizes)
-    usual = {name: measure.best for name, measure in task.measures.items()}
-    known = [*task.measures, *COSTS, *MEASURED]
-
-    def goal(text: str) -> Goal:
-        found = parse_goal(text, usual)
-        check_metrics([found], [], known)
-        return found
-
-    def limit(text: str) -> Limit:
-        found = parse_limit(text)
-        check_metrics([], [found], known)
-        return found
-
-    goals = tuple(_in_place(source, ("goals", i), partial(goal, text)) for i, text in enumerate(study.goals))
-    limits = tuple(_in_place(source, ("limits", i), partial(limit, text)) for i, text in enumerate(study.limits))
+    goals, limits = _goals(study, task, source)
     training = study.training
     effort, settings = training.steps, training.model_dump(exclude={"steps", "device", "eval_every"})
     settings["eval_every"] = training.eval_every or max(1, effort // 10)
-    identity = {
-        "space": f"{path.name} {_digest(path)}",
-        "arch": default.name,
-        "set": given,
-        "task": task.name,
-        "task_options": dict(task.settings),
-        "training": {**settings, "device": training.device},
-        "inherit": study.inherit,
-    }
     asked = Settings(
         name=study.name or f"{default.name}-{task.name}",
         goals=goals,
@@ -103,7 +80,7 @@ def prepare(study: StudyFile, base: Path | None = None, source: Source | None = 
         baselines=study.baselines,
         confirm=study.confirm,
         trial_seconds=study.trial_seconds,
-        identity=identity,
+        identity=_identity(study, path, default, given, task, settings),
     )
     work = Work(
         "archdsl.search.evaluate:make",
@@ -124,6 +101,41 @@ def prepare(study: StudyFile, base: Path | None = None, source: Source | None = 
         sqlite_path(study.storage)  # whether it is a storage's URL at all; its place is not shown, since there may be a password in it
     chosen = _in_place(source, ("driver",), lambda: driver(study.driver.name, study.driver.options))
     return Plan(asked, space, chosen, work, (*task.measures, *MEASURED), task, default, path, tuple(said))
+
+
+def _identity(
+    study: StudyFile, path: Path, default: Spec, given: Mapping[str, str], task: Task, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What two runs must have in common to be one study."""
+    return {
+        "space": f"{path.name} {_digest(path)}",
+        "arch": default.name,
+        "set": given,
+        "task": task.name,
+        "task_options": dict(task.settings),
+        "training": {**settings, "device": study.training.device},
+        "inherit": study.inherit,
+    }
+
+
+def _goals(study: StudyFile, task: Task, source: Source | None) -> tuple[tuple[Goal, ...], tuple[Limit, ...]]:
+    """The goals and the limits of a study, on what a trial measures."""
+    usual = {name: measure.best for name, measure in task.measures.items()}
+    known = [*task.measures, *COSTS, *MEASURED]
+
+    def goal(text: str) -> Goal:
+        found = parse_goal(text, usual)
+        check_metrics([found], [], known)
+        return found
+
+    def limit(text: str) -> Limit:
+        found = parse_limit(text)
+        check_metrics([], [found], known)
+        return found
+
+    goals = tuple(_in_place(source, ("goals", i), partial(goal, text)) for i, text in enumerate(study.goals))
+    limits = tuple(_in_place(source, ("limits", i), partial(limit, text)) for i, text in enumerate(study.limits))
+    return goals, limits
 
 
 def _space_file(name: str, base: Path | None) -> Path:

@@ -33,7 +33,7 @@ class Here:
     namespace: Namespace
     within: str = ""
     env: dict[str, tuple[Any, Here]] = field(default_factory=dict)
-    use: int = 0  # inside a constant: id of the name that stands for it
+    use: ast.Name | None = None  # inside a constant: the name that stands for it
 
 
 @dataclass(eq=False)
@@ -85,7 +85,7 @@ class Rewriter:
 
     def _default(self, parameter: ast.Parameter, here: Here) -> Any:
         """What a parameter is where nothing is given for it: the option taken, or its default."""
-        taken = self.trace.decided.get((here.path, id(parameter)))
+        taken = self.trace.decided.get((here.path, parameter))
         if taken is None:
             return parameter.default
         index, text = taken[0]
@@ -100,7 +100,7 @@ class Rewriter:
         if made is recipe.decl:
             self.needed, self.aliases = needed, aliases
             return None
-        key = (id(recipe.decl), unparse(made))
+        key = (recipe.decl, unparse(made))
         if key not in self.variants:
             self.variants[key] = Variant(f"{recipe.decl.name}__{len(self.variants)}", recipe.decl, made)
         return self.variants[key]
@@ -148,9 +148,9 @@ class Rewriter:
         return replace(node, **changed) if changed else node
 
     def _choice(self, node: ast.Choice, here: Here) -> Any:
-        taken = {index for index, _ in self.trace.decided.get((here.path, id(node)), [(0, "")])}
+        taken = {index for index, _ in self.trace.decided.get((here.path, node), [(0, "")])}
         if here.use:
-            taken = {self.trace.uses.get((here.path, here.use, id(node)), 0)}
+            taken = {self.trace.uses.get((here.path, here.use, node), 0)}
         if len(taken) > 1:
             raise Conflict
         return self.write(node.options[taken.pop()], here)
@@ -179,22 +179,22 @@ class Rewriter:
         value = entry[0].value
         runs = self._runs(node, here)
         if runs and isinstance(value, (ast.Name, ast.Call)):
-            self.trace.ran.setdefault((here.path, id(value)), runs)
-        return self.write(value, replace(here, namespace=entry[1], use=id(node)))
+            self.trace.ran.setdefault((here.path, value), runs)
+        return self.write(value, replace(here, namespace=entry[1], use=node))
 
     def _need(self, name: str, decl: Any, home: Namespace) -> None:
         if self.needed.setdefault(name, (decl, home))[0] is not decl:
             raise Conflict
 
     def _runs(self, node: Any, here: Here) -> list[Ran]:
-        return [r for r in self.trace.ran.get((here.path, id(node)), []) if r.path.startswith(here.within)]
+        return [r for r in self.trace.ran.get((here.path, node), []) if r.path.startswith(here.within)]
 
     def _callee(self, node: Any, runs: list[Ran]) -> Any:
         """The name of the variant that all runs used; None for the original."""
-        found = {id(v): v for v in (self._variant(r) for r in runs if hasattr(r.recipe, "decl"))}
+        found = dict.fromkeys(self._variant(r) for r in runs if hasattr(r.recipe, "decl"))
         if len(found) > 1:
             raise Conflict
-        variant = next(iter(found.values()), None)
+        variant = next(iter(found), None)
         return ast.Name(node.span, variant.name) if variant is not None else None
 
     def _call(self, node: ast.Call, here: Here) -> Any:

@@ -28,23 +28,23 @@ class Trace:
 
     point: Mapping[str, int]
     session: Session
-    decided: dict[tuple[str, int], list[tuple[int, str]]] = field(default_factory=dict)  # (body's path, id(node)) -> each option taken
-    ran: dict[tuple[str, int], list[Ran]] = field(default_factory=dict)  # (path and node that a recipe came out of) -> its runs
-    uses: dict[tuple[str, int, int], int] = field(default_factory=dict)  # (path, id of a constant's name, id of a choice in it)
-    _origins: dict[int, tuple[Any, str, int]] = field(default_factory=dict)
+    decided: dict[tuple[str, ast.Node], list[tuple[int, str]]] = field(default_factory=dict)  # (body's path, node) -> each option taken
+    ran: dict[tuple[str, ast.Node], list[Ran]] = field(default_factory=dict)  # (path and node that a recipe came out of) -> its runs
+    uses: dict[tuple[str, ast.Node | None, ast.Node], int] = field(default_factory=dict)  # (path, a constant's name, a choice in it)
+    _origins: dict[Any, tuple[str, ast.Node]] = field(default_factory=dict)
     _regions: dict[tuple[Any, str], Region] = field(default_factory=dict)
-    _latest: dict[str, dict[int, int]] = field(default_factory=dict)  # body's path -> what each choice took last
+    _latest: dict[str, dict[ast.Node, int]] = field(default_factory=dict)  # body's path -> what each choice took last
 
     def decide(self, body: Body, path: str, kind: str, options: Sequence[str], default: int, node: Any) -> int:
         chosen = self.point.get(path, default)
-        self._latest.setdefault(body.path, {})[id(node)] = chosen
-        self.decided.setdefault((body.path, id(node)), []).append((chosen, options[chosen]))
+        self._latest.setdefault(body.path, {})[node] = chosen
+        self.decided.setdefault((body.path, node), []).append((chosen, options[chosen]))
         return chosen
 
     def made(self, body: Body, node: Any, recipe: Any) -> None:
         if isinstance(node, ast.Name):  # of a constant, perhaps, which decides at each use
-            self.uses.update({(body.path, id(node), choice): chosen for choice, chosen in self._latest.get(body.path, {}).items()})
-        self._origins[id(recipe)] = (recipe, body.path, id(node))
+            self.uses.update({(body.path, node, choice): chosen for choice, chosen in self._latest.get(body.path, {}).items()})
+        self._origins[recipe] = (body.path, node)
 
     def region(self, demand: Demand) -> Region:
         key = (demand.key, demand.path)
@@ -52,8 +52,8 @@ class Trace:
             errors = len(self.session.collector.errors)
             self._regions[key] = region = elaborate_region(demand, {})
             assert len(self.session.collector.errors) == errors
-            origin = self._origins.get(id(demand.recipe))
+            origin = self._origins.get(demand.recipe)
             if origin is not None:
                 ran = Ran(f"{demand.path}/", demand.body.path, demand.recipe, region.span)
-                self.ran.setdefault(origin[1:], []).append(ran)
+                self.ran.setdefault(origin, []).append(ran)
         return self._regions[key]

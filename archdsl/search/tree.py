@@ -73,7 +73,8 @@ class Unit:
         self.demand = demand
         self.recursive = recursive
         recipe = demand.recipe if demand is not None else None
-        self.text = id(getattr(recipe, "decl", None) or getattr(recipe, "node", None) or self)  # units of one text are alike, if not equal
+        # Units of one text are alike, if not equal.
+        self.text: Any = getattr(recipe, "decl", None) or getattr(recipe, "node", None) or self
         self.top: dict[Any, Node] = {}  # "" -> the first node
         self.outcomes: dict[Outcome, Script] = {}  # in order of discovery, with the way to each
         self.opening = False
@@ -97,7 +98,7 @@ class Grammar:
         self.start = start
         self.units: dict[Hashable, Unit] = {}
         self.runs = 0
-        self._recursive: dict[int, tuple[Any, bool]] = {}
+        self._recursive: dict[Any, bool] = {}
         self.root = Unit("", None, False, session)
 
     def unit(self, demand: Demand) -> Unit:
@@ -112,10 +113,10 @@ class Grammar:
 
     def _recurs(self, recipe: Any) -> bool:
         """Whether a block can come to contain itself: imports never run in a circle, so only names of its own file matter."""
-        known = self._recursive.get(id(recipe.decl))
+        known = self._recursive.get(recipe.decl)
         if known is None:
-            known = self._recursive[id(recipe.decl)] = (recipe.decl, reaches_itself(recipe.decl, recipe.namespace))
-        return known[1]
+            known = self._recursive[recipe.decl] = reaches_itself(recipe.decl, recipe.namespace)
+        return known
 
     # ---- running ----
 

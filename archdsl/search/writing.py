@@ -113,9 +113,9 @@ def _used(arch: ast.BlockDecl, space: SpecSpace) -> list[ast.Parameter]:
 
 def _names(writer: Rewriter) -> dict[str, str]:
     """The variants' names: the block's own where it has one variant and is not needed itself, else with a number."""
-    by_block: dict[int, list[Any]] = {}
+    by_block: dict[Any, list[Any]] = {}
     for variant in writer.variants.values():
-        by_block.setdefault(id(variant.original), []).append(variant)
+        by_block.setdefault(variant.original, []).append(variant)
     names: dict[str, str] = {}
     for group in by_block.values():
         base = group[0].original.name
@@ -160,14 +160,14 @@ def _own(writer: Rewriter, space: SpecSpace, roots: list[Any], taken: set[str]) 
 def _imports(writer: Rewriter, space: SpecSpace, own: list[Any]) -> list[ast.Import]:
     """The files that the text still takes names from."""
     main = space.namespace
-    homes = {id(home): home for _, home in writer.needed.values() if home is not main}
+    homes = {home for _, home in writer.needed.values() if home is not main}
     for decl in own:
         for name in free_names(decl):
             if name in main.names and main.names[name][1] is not main:
-                homes.setdefault(id(main.names[name][1]), main.names[name][1])
+                homes.add(main.names[name][1])
     spoken = {n for d in own for n in free_names(d)} | writer.aliases
     span = main.file.span
-    found = [ast.Import(span, path, span, None) for path in sorted(_path(home, space) for home in homes.values())]
+    found = [ast.Import(span, path, span, None) for path in sorted(_path(home, space) for home in homes)]
     return found + [i for i in main.file.imports if i.alias is not None and i.alias in spoken]
 
 

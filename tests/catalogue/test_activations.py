@@ -5,7 +5,6 @@ That every act equals an independent formula in value, slope and extremes is tes
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import archdsl
 from archdsl.analysis.activations import Curve, fixed_point, library, moments, properties
 from archdsl.analysis.entropy import correction, entropy_gain
 from tests.catalogue.reference import IMPORTS, block, falls, kept_bytes, moved, same
+from tests.pages import writer
 
 ROOT = Path(__file__).parents[2]
 GRID = torch.linspace(-20, 20, 401, dtype=torch.float64) + 0.0137
@@ -530,17 +530,9 @@ def test_units_that_look_beyond_one_entry() -> None:
     assert y.min() >= -0.3 and y.max() <= -0.2 and abs(y.mean() + 0.25) < 1e-3
 
 
-def page_writer() -> Any:
-    spec = importlib.util.spec_from_file_location("write_activations", ROOT / "docs" / "write_activations.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.row("activation_survey")
 def test_the_page_is_current() -> None:
-    assert (ROOT / "docs" / "activations.md").read_text(encoding="utf-8") == page_writer().page(), "run `make docs`"
+    assert (ROOT / "docs" / "activations.md").read_text(encoding="utf-8") == writer("activations").page(), "run `make docs`"
 
 
 @pytest.mark.row("activation_survey")

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
 
+from tests.pages import writer
+
 ROOT = Path(__file__).parents[2]
 
 
-def _writer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("write_catalogue", ROOT / "docs" / "write_catalogue.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-WRITER = _writer()
-
-
-def test_the_page_is_current() -> None:
-    assert (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8") == WRITER.page(), "run `make docs`"
+WRITER = writer("catalogue")
 
 
 def test_there_are_as_many_rows_as_papers() -> None:

@@ -110,7 +110,7 @@ def test_exit_codes_follow_the_errors():
 # ---- a fresh process ----
 
 
-def test_torch_is_not_imported_and_the_start_is_quick(tmp_path):
+def test_reading_commands_leave_torch_alone(tmp_path):
     """The commands that only read specs never load torch."""
     script = (
         "import sys\nfrom archdsl.cli import main\n"
@@ -131,7 +131,6 @@ def test_torch_is_not_imported_and_the_start_is_quick(tmp_path):
         ["explain-error", "AD0901"],
     ]
     for command in commands:
-        start = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", script, *command],
             cwd=ROOT,
@@ -141,9 +140,7 @@ def test_torch_is_not_imported_and_the_start_is_quick(tmp_path):
             check=False,
             env={**os.environ, "COLUMNS": "80"},
         )
-        seconds = time.perf_counter() - start
         assert done.stdout.endswith("HEAVY 0\n"), (command, done.stdout[-300:], done.stderr)
-        assert seconds < 3, command  # a bound for a busy machine; benchmarks/check_cold.py measures
 
 
 def test_interruption_prints_one_line(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from archdsl.language import arch_parser, generate, parse
 from archdsl.language.keywords import CONTEXTUAL
 from archdsl.share import share
 from tests.language.helpers import codes
+from tests.timing import least_seconds
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,18 +62,10 @@ def test_diagnostics_come_in_the_order_of_the_text() -> None:
     assert len(starts) == 4
 
 
-def test_a_model_of_sixty_lines_parses_quickly() -> None:
-    text = (ROOT / "tests" / "language" / "examples" / "language.arch").read_text(encoding="utf-8")
-    text = "\n".join(text.splitlines()[:58])
-    parse(Source("warm", text))
-    best = min(_timed(text) for _ in range(7))
-    assert best < 0.008
-
-
-def _timed(text: str) -> float:
-    start = time.perf_counter()
-    parse(Source("t", text))
-    return time.perf_counter() - start
+def test_time_to_parse_grows_with_the_text() -> None:
+    block = "block B(n = 2, f: module) {\n    in x: [T, n] where n % 2 == 0\n" + "    y = x -> linear(n) -> f(k=3)\n" * 20 + "    return x + y\n}\n"
+    one, eight = (least_seconds(lambda n=n: parse(Source("t", block * n)), tries=7) for n in (1, 8))
+    assert one < 0.08 and eight < 24 * one
 
 
 def test_importing_the_front_end_is_cheap() -> None:

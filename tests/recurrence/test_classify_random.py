@@ -7,7 +7,7 @@ import random
 import pytest
 
 from archdsl.graph.expressions import Expr, call, const, var
-from archdsl.recurrence.classes import AFFINE, Kind
+from archdsl.recurrence.classes import AffineGroup, Kind, MapGroup
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.numbers import Point, Shrunk, finite
 from archdsl.recurrence.step import Equation, StateOf, Step, Tensor, reindexed
@@ -89,7 +89,7 @@ def test_random_steps(block: int) -> None:
         given = step(seed)
         found = classify(given, verify=False)
         holds = all(affine_at(given, k) for k in range(5))
-        if found.kind in AFFINE or found.kind is Kind.MAP:
+        if all(isinstance(group, AffineGroup | MapGroup) for group in found.groups):
             affine += 1
             assert holds, (seed, str(given), found.reason)
         elif found.kind is not Kind.TROPICAL:

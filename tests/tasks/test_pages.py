@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -18,14 +17,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def run(*words):
     return CliRunner().invoke(app, ["train", *words])
-
-
-def test_the_page_of_tasks_is_current():
-    spec = importlib.util.spec_from_file_location("write_tasks", DOCS / "write_tasks.py")
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run `make docs`"
 
 
 def test_the_list_has_a_short_line_for_each_task():

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from archdsl.graph.expressions import call
 from archdsl.recurrence.algebra import powers
-from archdsl.recurrence.classes import Group, Kind
+from archdsl.recurrence.classes import DeltaGroup, MatrixGroup
 from archdsl.recurrence.forms.matrix import Update, chunked
 from archdsl.recurrence.forms.plan import MatrixPlan
 
@@ -34,17 +34,16 @@ WIDEST = 256  # of a head
 TOLERANCE = {torch.float32: 5e-3, torch.bfloat16: 4e-2, torch.float16: 2e-2}
 
 
-def kind_of(group: Group, plan: MatrixPlan) -> tuple[str | None, str]:
+def kind_of(group: MatrixGroup | DeltaGroup, plan: MatrixPlan) -> tuple[str | None, str]:
     """The row of the table that does what a group does; None and the reason if there is none."""
     decay = group.decay
-    assert decay is not None
     if not plan.direct or len(group.readouts) != 1 or not group.readouts[0].after:
         return None, "the state is not read by one query after the step"
     if len(group.outers) != 1:
         return None, "not one outer product is added"
     if decay.along != "none" and decay.log is None:
         return None, "the decay is not given by its logarithm"
-    if group.kind is Kind.MATRIX:
+    if isinstance(group, MatrixGroup):
         return ("channels" if decay.along in ("row", "column") else "simple"), ""
     if len(group.removals) != 1 or decay.along not in ("none", "scalar"):
         return None, "a delta rule with several removals, or a decay per channel"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from archdsl.graph.expressions import ONE, ZERO, Expr, call
 from archdsl.recurrence.algebra import powers
-from archdsl.recurrence.classes import Group, Kind, Turn
+from archdsl.recurrence.classes import BlockDiagonalGroup, DeltaGroup, DenseGroup, DiagonalGroup, MapGroup, MatrixGroup, Turn
 from archdsl.recurrence.forms import flash
 from archdsl.recurrence.forms.block import block_scan
 from archdsl.recurrence.forms.dense import dense_scan
@@ -17,7 +17,7 @@ from archdsl.recurrence.forms.plan import matrix_plan
 from archdsl.recurrence.forms.setting import Run
 
 
-def shift(run: Run, group: Group) -> None:
+def shift(group: MapGroup, run: Run) -> None:
     """A state that is the previous step's value of something."""
     for state in group.states:
         loops = run.loops(state)
@@ -29,26 +29,24 @@ def shift(run: Run, group: Group) -> None:
             run.store(state, linear_scan(one, run.ended(now, 0.0), run.states[state], run.setting.engine))
 
 
-def diagonal(run: Run, group: Group) -> None:
+def diagonal(group: DiagonalGroup | MatrixGroup, run: Run) -> None:
     (state,) = group.states
     loops = run.loops(state)
-    assert group.decay is not None
     decay = run.ended(run.value(group.decay.value, loops), 1.0)
     bias = run.ended(run.whole(group.bias[state], loops), 0.0)
     engine = "convolution" if run.setting.convolve and decay.shape[1] == 1 and _fades(group, decay) else run.setting.engine
     run.store(state, linear_scan(decay, bias, run.states[state], engine))
 
 
-def _fades(group: Group, decay: Tensor) -> bool:
+def _fades(group: DiagonalGroup | MatrixGroup, decay: Tensor) -> bool:
     """Whether powers of the coefficient stay bounded: where they grow, an FFT would drown the small ones in rounding."""
-    assert group.decay is not None
     return group.decay.sign == "unit" or bool((decay.detach().abs() <= 1).all())
 
 
-def block_diagonal(run: Run, group: Group) -> None:
+def block_diagonal(group: BlockDiagonalGroup, run: Run) -> None:
     loops = run.loops(group.states[0])
     if group.turn is not None:
-        turning(run, group, group.turn)
+        turning(group, group.turn, run)
         return
     k = len(group.states)
     rows = []
@@ -70,7 +68,7 @@ def block_diagonal(run: Run, group: Group) -> None:
         run.store(state, found[..., place])
 
 
-def turning(run: Run, group: Group, turn: Turn) -> None:
+def turning(group: BlockDiagonalGroup, turn: Turn, run: Run) -> None:
     """Two states that are one complex number, by the forms of diagonal recurrences."""
     u, v = group.states
     loops = run.loops(u)
@@ -84,7 +82,7 @@ def turning(run: Run, group: Group, turn: Turn) -> None:
     run.store(v, found.imag)
 
 
-def dense(run: Run, group: Group) -> None:
+def dense(group: DenseGroup, run: Run) -> None:
     (state,) = group.states
     shape = run.tensors[state].shape
     assert group.matrix is not None
@@ -110,14 +108,14 @@ def dense(run: Run, group: Group) -> None:
 class Matrix:
     """A matrix (or delta) group in chunks; written out entry by entry where chunks do not serve all that reads it."""
 
-    def __init__(self, group: Group, rank: int) -> None:
+    def __init__(self, group: MatrixGroup | DeltaGroup, rank: int) -> None:
         self.group, self.rank = group, rank
         self.plan = matrix_plan(group, rank)
-        self.turned, self.delta = self.plan.turned, group.kind is Kind.DELTA
+        self.turned, self.delta = self.plan.turned, isinstance(group, DeltaGroup)
 
     def __call__(self, run: Run) -> None:
-        if not self.plan.direct and not self.delta:
-            diagonal(run, self.group)
+        if not self.plan.direct and isinstance(self.group, MatrixGroup):
+            diagonal(self.group, run)
             return
         (state,) = self.group.states
         if run.setting.fla and self.theirs(run):
@@ -151,10 +149,9 @@ class Matrix:
         low = run.setting.low or run.like.dtype
         if kind is None or not flash.fits(kind, run.like.new_empty(0, dtype=low), n, m, run.mask is not None)[0]:
             return False
-        assert group.decay is not None
-        (outer,), delta = group.outers, self.delta
+        (outer,) = group.outers
         key, value = (outer.right, outer.left) if self.turned else (outer.left, outer.right)
-        k = self.side(run, key if delta else call("mul", outer.scale, key), self.turned)
+        k = self.side(run, key if self.delta else call("mul", outer.scale, key), self.turned)
         v, q = self.side(run, value, not self.turned), self.side(run, self.plan.queries[0][0], self.turned)
         loops = run.loops(state)
         log = beta = None
@@ -163,7 +160,7 @@ class Matrix:
             log = run.value(group.decay.log, loops)
             log = log.squeeze(2) if self.turned else log.squeeze(3)
             log = log.expand(*run.shape, -1)
-        if delta:
+        if isinstance(group, DeltaGroup):
             beta = run.value(group.removals[0].scale, loops)[..., 0, 0].expand(run.shape).to(low)
         q, k, v = (x.expand(*run.shape, -1).to(low) for x in (q, k, v))
         start = run.states[state].mT if self.turned else run.states[state]
@@ -193,7 +190,6 @@ class Matrix:
         group = self.group
         (state,) = group.states
         loops = run.loops(state)
-        assert group.decay is not None
         decay = None
         if group.decay.along != "none":
             value = run.value(group.decay.value, loops)
@@ -202,7 +198,7 @@ class Matrix:
                 value = value[..., :1]
             decay = run.ended(value.expand(*run.shape, value.shape[-1]), 1.0)
         keys, values, marks = self.inserted(run)
-        if not self.delta:
+        if not isinstance(group, DeltaGroup):
             return Update(decay, self.rows(run, keys, True), self.rows(run, values))
         reads = [self.read(run, r.right, r.after_decay, decay) for r in group.removals]
         removed = [powers(call("mul", r.scale, r.left)) for r in group.removals]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from archdsl.recurrence.algebra import tensors
-from archdsl.recurrence.classes import Group
+from archdsl.recurrence.classes import NonlinearGroup, SoftmaxGroup, TropicalGroup
 from archdsl.recurrence.forms import implicit, softmax
 from archdsl.recurrence.forms.evaluate import Evaluator
 from archdsl.recurrence.forms.newton import Newton
@@ -18,10 +18,9 @@ from archdsl.recurrence.forms.tropical import max_scan
 from archdsl.recurrence.step import INDICES
 
 
-def tropical(run: Run, group: Group) -> None:
+def tropical(group: TropicalGroup, run: Run) -> None:
     (state,) = group.states
     form = group.tropical
-    assert form is not None
     loops, start = run.loops(state), run.states[state]
     sign = 1 if form.maximum else -1
     add = run.ended(run.whole(form.add, loops), 0.0) * sign
@@ -32,17 +31,15 @@ def tropical(run: Run, group: Group) -> None:
 class SoftmaxSums:
     """w and u with a running maximum, which is one of the states or our own."""
 
-    def __init__(self, group: Group, shapes: dict[str, tuple[int, ...]]) -> None:
-        form = group.softmax
-        assert form is not None
-        self.form = form
+    def __init__(self, group: SoftmaxGroup, shapes: dict[str, tuple[int, ...]]) -> None:
+        self.form = form = group.softmax
         self.missing = len(shapes[form.numerator]) - len(shapes[form.denominator])
 
     def stretched(self, x: Tensor) -> Tensor:
         """A tensor with u's axes as one with w's."""
         return x.view(*x.shape, *[1] * self.missing)
 
-    def __call__(self, run: Run, group: Group) -> None:
+    def __call__(self, run: Run) -> None:
         form = self.form
         narrow, wide = run.loops(form.denominator), run.loops(form.numerator)
         score = self.stretched(run.ended(run.whole(form.score, narrow), -torch.inf))
@@ -96,14 +93,15 @@ class SoftmaxSums:
 class Elementwise:
     """A nonlinear cell whose entries do not mix."""
 
-    def __init__(self, group: Group, after: dict[str, str], rank: int) -> None:
+    def __init__(self, group: NonlinearGroup, after: dict[str, str], rank: int) -> None:
         self.group = group
         made = {e.target for e in group.equations}
         names = {n for e in group.equations for n in tensors(e.body)} - made - set(group.states)
         self.read = tuple(sorted(names))
         self.tape = Tape(group.equations, group.states, [after[s] for s in group.states], tuple(INDICES[:rank]))
 
-    def __call__(self, run: Run, group: Group) -> None:
+    def __call__(self, run: Run) -> None:
+        group = self.group
         read = [run.env[name] for name in self.read]
         if run.mask is not None:
             read.append(run.mask)

@@ -8,7 +8,7 @@ from typing import Any
 
 from archdsl.graph.expressions import ZERO, Expr
 from archdsl.recurrence.algebra import indices, powers, product
-from archdsl.recurrence.classes import Classified, Group, Kind, Readout
+from archdsl.recurrence.classes import Classified, DeltaGroup, DenseGroup, Group, MatrixGroup, NonlinearGroup, Readout, SoftmaxGroup
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -51,14 +51,13 @@ def shapes_of(classified: Classified) -> dict[str, tuple[int, ...]]:
     return {t.name: t.shape for t in classified.step.tensors} | {t.name: t.shape for g in classified.groups for t in g.tensors}
 
 
-def matrix_plan(group: Group, rank: int) -> MatrixPlan:
+def matrix_plan(group: MatrixGroup | DeltaGroup, rank: int) -> MatrixPlan:
     """How a matrix or delta group runs. Raises Unsupported."""
-    assert group.decay is not None
     along, axes = group.decay.along, {r.axis for r in group.readouts}
-    delta = group.kind is Kind.DELTA
+    delta = isinstance(group, DeltaGroup)
     if delta and rank == 2 and not group.outers and any(v is not ZERO for v in group.bias.values()):
         raise Unsupported("what the delta rule inserts is not a sum of outer products")
-    turned = group.side == "column" if delta else along == "column" or (along in ("none", "scalar") and axes == {1})
+    turned = group.side == "column" if isinstance(group, DeltaGroup) else along == "column" or (along in ("none", "scalar") and axes == {1})
     if rank == 2 and along not in ("none", "scalar", "column" if turned else "row"):
         if delta:
             raise Unsupported("the decay stands along another axis than the key")
@@ -83,16 +82,15 @@ def split_query(readout: Readout) -> tuple[Expr, Expr] | None:
 
 def check(group: Group, shapes: Shapes) -> None:
     """Raises Unsupported if a group has no form in torch but the plain loop."""
-    if group.kind in (Kind.MATRIX, Kind.DELTA):
+    if isinstance(group, (MatrixGroup, DeltaGroup)):
         matrix_plan(group, len(shapes[group.states[0]]))
-    elif group.kind is Kind.DENSE and group.matrix is None:
+    elif isinstance(group, DenseGroup) and group.matrix is None:
         raise Unsupported("several states that mix all their entries")
-    elif group.kind is Kind.SOFTMAX:
-        assert group.softmax is not None
+    elif isinstance(group, SoftmaxGroup):
         wide, narrow = shapes[group.softmax.numerator], shapes[group.softmax.denominator]
         if wide[: len(narrow)] != narrow:
             raise Unsupported("the denominator's axes are not the first of the numerator's")
-    elif group.kind is Kind.NONLINEAR:
+    elif isinstance(group, NonlinearGroup) and group.mixes:
         raise Unsupported(group.reason)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,27 +11,31 @@ from torch.utils.checkpoint import checkpoint
 
 from archdsl.graph.expressions import Expr
 from archdsl.recurrence.algebra import tensors
-from archdsl.recurrence.classes import Classified, Group, Kind
+from archdsl.recurrence.classes import (
+    AffineGroup,
+    BlockDiagonalGroup,
+    Classified,
+    DeltaGroup,
+    DenseGroup,
+    DiagonalGroup,
+    Group,
+    MapGroup,
+    MatrixGroup,
+    NonlinearGroup,
+    SoftmaxGroup,
+    TropicalGroup,
+)
 from archdsl.recurrence.forms import linear_groups, other_groups
 from archdsl.recurrence.forms.plan import Setting, Unsupported, shapes_of, unsupported
 from archdsl.recurrence.forms.setting import Run
 
-Runner = Callable[[Run, Group], None]
+Runner = Callable[[Run], None]
 
 
-def pieces(group: Group) -> list[Expr]:
-    """Every expression that a group's form works out."""
-    found: list[Expr | None] = [e.body for e in (*group.prepare, *group.equations)]
-    found += [*group.bias.values(), *(t.coefficient for t in group.terms), group.matrix, group.decay.value if group.decay else None]
-    found += [x for o in group.outers for x in (o.scale, o.left, o.right)]
-    found += [x for r in group.removals for x in (r.scale, r.left, r.right)]
-    found += [r.query for r in group.readouts]
-    if group.softmax is not None:
-        form = group.softmax
-        found += [form.log_decay, form.score, form.value, *(x for r in form.ratios for x in (r.bonus, r.value))]
-    if group.tropical is not None:
-        found += [group.tropical.add, group.tropical.floor]
-    return [x for x in found if x is not None]
+def _evaluated(group: Group) -> list[Expr]:
+    """Every expression that a run of a group works out."""
+    queries = [r.query for r in group.readouts] if isinstance(group, AffineGroup) else []
+    return [*(e.body for e in (*group.prepare, *group.equations)), *group.pieces(), *queries]
 
 
 class Program:
@@ -46,28 +51,28 @@ class Program:
         self.runners = [self._runner(g) for g in classified.groups]
         read = {n for e in classified.after for n in tensors(e.body)} | set(step.yields)
         for group in classified.groups:
-            read |= {n for x in pieces(group) for n in tensors(x)} - set(group.states)
+            read |= {n for x in _evaluated(group) for n in tensors(x)} - set(group.states)
         names = {s.before for s in step.states} | {s.after for s in step.states}
         self.wanted = frozenset(read & names)
 
     def _runner(self, group: Group) -> Runner:
-        kind = group.kind
-        if kind in (Kind.MATRIX, Kind.DELTA):
-            form = linear_groups.Matrix(group, len(self.tensors[group.states[0]].shape))
-            return lambda run, _: form(run)
-        if kind is Kind.SOFTMAX:
+        rank = len(self.tensors[group.states[0]].shape)
+        if isinstance(group, (MatrixGroup, DeltaGroup)):
+            return linear_groups.Matrix(group, rank)
+        if isinstance(group, SoftmaxGroup):
             return other_groups.SoftmaxSums(group, shapes_of(self.classified))
-        if kind in (Kind.ELEMENTWISE, Kind.BLOCK):
-            after = {s.before: s.after for s in self.step.states}
-            return other_groups.Elementwise(group, after, len(self.tensors[group.states[0]].shape))
-        return {
-            Kind.MAP: linear_groups.shift,
-            Kind.CONSTANT_DIAGONAL: linear_groups.diagonal,
-            Kind.DIAGONAL: linear_groups.diagonal,
-            Kind.BLOCK_DIAGONAL: linear_groups.block_diagonal,
-            Kind.DENSE: linear_groups.dense,
-            Kind.TROPICAL: other_groups.tropical,
-        }[kind]
+        if isinstance(group, NonlinearGroup):
+            return other_groups.Elementwise(group, {s.before: s.after for s in self.step.states}, rank)
+        if isinstance(group, DiagonalGroup):
+            return partial(linear_groups.diagonal, group)
+        if isinstance(group, BlockDiagonalGroup):
+            return partial(linear_groups.block_diagonal, group)
+        if isinstance(group, DenseGroup):
+            return partial(linear_groups.dense, group)
+        if isinstance(group, TropicalGroup):
+            return partial(other_groups.tropical, group)
+        assert isinstance(group, MapGroup)
+        return partial(linear_groups.shift, group)
 
     def run(
         self,
@@ -122,7 +127,7 @@ class Program:
         run = Run(step, self.tensors, {**fixed, **inputs}, states, mask, self.wanted, setting, (n, time), like)
         for group, runner in zip(self.classified.groups, self.runners):
             run.prepare(group)
-            runner(run, group)
+            runner(run)
         run.evaluator.run((e for e in self.classified.after if e.target not in run.given), self.tensors)
         yields = []
         for name in step.yields:
