@@ -33,6 +33,7 @@ class Activation(Elementwise):
     """One scalar formula applied to every entry; see archdsl/graph/acts.py for what `act` holds."""
 
     name = "act"
+    short = "y"
     variadic = True
     params = (
         Param("act", "act", doc="the activation"),

@@ -23,6 +23,8 @@ class Attend(Pure):
     """q [.., h, Tq, c], k [.., hk, Tk, c], v [.., hk, Tk, cv] -> [.., h, Tq, cv]; h is a multiple of hk (grouped queries)."""
 
     name = "attend"
+    category = "mixing"
+    short = "mixed"
     inputs = ("q", "k", "v")
     params = (
         Param("causal", "bool", False, "each position sees itself and earlier ones only"),

@@ -7,7 +7,7 @@ functions that text calls live in `archdsl/primitives/support/` (plain torch, co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label
 from archdsl.graph.ir import Assumption, Axis, Init, Kind, Node, Origin, TensorType, Value, Weight
@@ -17,6 +17,7 @@ from archdsl.primitives.reach import Reach
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
+Category = Literal["weights", "table", "norm", "mixing", ""]
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()
 
 
@@ -140,6 +141,8 @@ class Primitive:
     open: bool = False  # named arguments beyond `params` are sizes, handed over as args["named"] (rearrange, einsum)
     doc: str = ""
     source: str = ""  # paper or specification
+    category: Category = ""  # its colour in pictures; by default that of weights where it has some
+    short: str = ""  # what a result without a name is called in emitted source; by default as the primitive
 
     def untold(self, method: str) -> NoReturn:
         """Stops where a pass asks for what the primitive does not say."""

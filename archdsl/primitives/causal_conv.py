@@ -17,6 +17,7 @@ class CausalConv(Pure):
     """x [.., T, d] -> [.., T, out]: output t sees inputs t, t - dilation, … (k of them)."""
 
     name = "causal_conv"
+    category = "weights"
     params = (
         Param("k", "size", 4, doc="number of taps"),
         Param("out", "size", None, "output features; as many as the input's if not said"),

@@ -59,6 +59,7 @@ class Concat(Joined):
     """Inputs one after another along an axis; the other axes are equal."""
 
     name = "concat"
+    short = "joined"
     params = (Param("axis", "int", -1, "the axis along which the inputs follow one another"),)
     doc = "Inputs one after another along an axis."
 
@@ -135,6 +136,7 @@ class Split(KeepsNothing, Uncounted):
     """`split(2)` into equal parts, `split([r, n, n])` into parts of these sizes; gives a tuple."""
 
     name = "split"
+    short = "part"
     several = True
     params = (
         Param("parts", "any", doc="how many equal parts, or the list of their sizes"),

@@ -79,6 +79,7 @@ def sources(node: Node, args: list[str], e: Emitter) -> tuple[str, str]:
 class Conv(Pure):
     """x [.., c, *space] -> [.., out, *space']."""
 
+    category = "weights"
     dims = 1
     depthwise = False
 

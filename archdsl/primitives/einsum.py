@@ -22,6 +22,7 @@ class Einsum(Pure):
     """Sums products over every axis that the right side leaves out. Named sizes (h=4) are checked."""
 
     name = "einsum"
+    category = "weights"
     inputs = ("x",)
     variadic = True
     params = (Param("pattern", "str", doc='for each input its axes, "->", the axes that stay: "t d, e d -> t e"'),)

@@ -19,6 +19,8 @@ class Embedding(Elementwise):
     """ids int[..] -> [.., d]: one learned row per id."""
 
     name = "embedding"
+    category = "table"
+    short = "x"
     inputs = ("ids",)
     params = (
         Param("vocab", "size", doc="number of rows"),
@@ -45,6 +47,7 @@ class Unembed(Pure):
     """x [.., d] -> [.., vocab]: the transpose of another instance's map."""
 
     name = "unembed"
+    category = "table"
     params = (
         Param("table", "module", doc="an embedding (or linear) that has been applied before"),
         Param("bias", "any", False, "true or how it begins: a bias of its own"),

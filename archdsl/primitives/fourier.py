@@ -21,6 +21,7 @@ NORMS = ("backward", "ortho", "forward")
 class Fourier(Uncounted):
     """fft, ifft, rfft or irfft along one axis or several (the last of the list is the halved one)."""
 
+    category = "mixing"
     source = "Cooley & Tukey, 1965"
 
     def __init__(self, name: str, doc: str) -> None:

@@ -19,6 +19,8 @@ class Linear(Pure):
     """x [.., n] -> [.., out]: x W^T + b with W [out, n]."""
 
     name = "linear"
+    category = "weights"
+    short = "h"
     params = (
         Param("out", "size", doc="size of the last axis of the output"),
         Param("bias", "any", True, "true, false, how it begins (bias ~ zeros), or a value [out]"),

@@ -75,6 +75,7 @@ class RMSNorm(Uncounted):
     """x / sqrt(mean(x²) + eps) * weight. partial and outside are options of the paper (pRMSNorm; its code's eps)."""
 
     name = "rmsnorm"
+    category = "norm"
     params = (
         Param("eps", "number", 1e-6, "added to the mean square"),
         Param("scale", "any", True, "true, false, or how the scale begins (ones)"),
@@ -126,6 +127,7 @@ class LayerNorm(Uncounted):
     """(x - mean) / sqrt(variance + eps) * weight + bias."""
 
     name = "layernorm"
+    category = "norm"
     params = (
         EPS,
         Param("bias", "any", True, "true, false, or how the bias begins (zeros)"),
@@ -169,6 +171,7 @@ class BatchNorm(Uncounted):
     """Per-channel normalisation by the batch's statistics in training, by running ones in evaluation."""
 
     name = "batchnorm"
+    category = "norm"
     params = (
         Param("axis", "int", 0, "the channels' axis"),
         EPS,
@@ -217,6 +220,7 @@ class GroupNorm(Uncounted):
     """Normalisation over groups of channels and all axes after the channels."""
 
     name = "groupnorm"
+    category = "norm"
     params: tuple[Param, ...] = (
         Param("groups", "size", doc="number of groups"),
         EPS,
@@ -287,6 +291,7 @@ class L2Norm(Uncounted):
     """x / sqrt(sum(x²) + eps)."""
 
     name = "l2norm"
+    category = "norm"
     params = (Param("axis", "int", -1, "the axis given length one"), Param("eps", "number", 1e-12, "added to the sum of squares"))
     doc = "Scales vectors to length one."
 

@@ -40,6 +40,7 @@ class Pointwise(Elementwise):
     """One scalar function over values. attrs: function (a row of functions.py), scalars ({position: static operand})."""
 
     name = "pointwise"
+    short = "y"
     variadic = True
     params = (
         Param("function", "str", doc="a scalar function by name"),

@@ -112,6 +112,7 @@ class Position(Uncounted):
     """x [.., T, d] + table[0:T]."""
 
     name = "position"
+    category = "table"
     params = (
         Param("max", "size", doc="rows of the table: the longest sequence"),
         Param("init", "init", None, "how the table begins; normal(0.02) if not said"),

@@ -56,6 +56,8 @@ class Matmul(Pure):
     """`a @ b`: [.., n, k] @ [.., k, m]; [k] @ [.., k, m]; [.., n, k] @ [k]; [k] @ [k]."""
 
     name = "matmul"
+    category = "weights"
+    short = "y"
     inputs = ("a", "b")
     doc = "Matrix product over a's last and b's last but one axis; vectors stand for one row or column."
 

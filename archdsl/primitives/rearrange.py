@@ -32,6 +32,7 @@ class Rearrange(KeepsNothing, Uncounted):
 
     def __init__(self, name: str, new: bool, doc: str) -> None:
         self.name, self.new, self.doc = name, new, doc
+        self.short = "" if new else "y"
         self.source = "notation: einops (Rogozhnikov, ICLR 2022)"
 
     def infer(self, use: Use) -> list[TensorType]:

@@ -119,6 +119,7 @@ class AlongAxis(Uncounted):
     def __init__(self, name: str, doc: str) -> None:
         self.name, self.doc = name, doc
         if name == "normalise":
+            self.category = "norm"
             self.params = (*self.params, Param("p", "number", 2, "order of the norm"), Param("eps", "number", 1e-12, "smallest norm"))
 
     def infer(self, use: Use) -> list[TensorType]:

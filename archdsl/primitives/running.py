@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class Running(Uncounted):
     """Entry t is the sum, product or maximum of entries 0 to t along the axis."""
 
+    category = "mixing"
     params = (Param("axis", "int", 0, "the axis along which it runs"),)
 
     def __init__(self, name: str, text: str, doc: str) -> None:

@@ -46,6 +46,8 @@ class Param_(KeepsNothing, Source):
     """A learned tensor."""
 
     name = "param"
+    category = "table"
+    short = "w"
     trainable = True
     params = (SHAPE, Param("init", "init", None, "how it begins; normal(0.02) if not said"))
     doc = "A learned parameter: param([d] ~ zeros)."

@@ -185,6 +185,15 @@ def test_plugins_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         assert caught.value.diagnostics[0].code == "AD0923"
 
 
+def test_a_plugin_says_everything_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgets = make(time=Primitive.time)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [_Point("old", [forgets])])
+    with pytest.raises(ArchError, match="does not say `time`") as caught:
+        custom.load_plugins("old")
+    assert caught.value.diagnostics[0].code == "AD0922"
+    assert "twice" not in TABLE
+
+
 def test_plugins_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     def register() -> None:
         archdsl.register_primitive(Twice())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import archdsl
 from archdsl.analysis.views import explain
+from archdsl.analysis.views.picture import picture
 from archdsl.compiler.plan import row_wise
 from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.graph.ir import Node, TensorType
@@ -240,3 +242,17 @@ def test_what_cannot_be_run_alone_is_passed_over(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("ARCHDSL_VERIFY", "1")
     archdsl.register_primitive(own(Elementwise, text="{x}.view(7, -1)"))
     archdsl.parse(SPEC.format(""))
+
+
+# ---- what it may say ----
+
+
+def test_its_colour_and_the_name_of_its_results() -> None:
+    long = "({x})" + ".mul(2).div(2)" * 8  # too long to stand inside another expression
+    archdsl.register_primitive(own(Elementwise, category="norm", short="doubled", text=long))
+    spec = archdsl.parse(SPEC.format(""))
+    assert {box.category for box in picture(spec.graph).walk() if box.title == "own"} == {"norm"}
+    assert re.search(r"\bdoubled = ", spec.emit())
+    archdsl.register_primitive(own(Elementwise, text=long))
+    assert {box.category for box in picture(spec.graph).walk() if box.title == "own"} == {"plain"}
+    assert re.search(r"\bown = ", spec.emit())
