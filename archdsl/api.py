@@ -16,6 +16,7 @@ from archdsl.diagnostics import Diagnostic
 from archdsl.elaboration.elaborate import elaborate, pick_arch
 from archdsl.graph.ir import instances
 from archdsl.language.loader import Loader, Namespace
+from archdsl.primitives import TABLE
 from archdsl.primitives.custom import load_wanted_plugins, own_primitives
 from archdsl.share import share
 
@@ -39,7 +40,7 @@ class Spec(Checked):
         from archdsl.compiler.inverse import reversible_warnings
         from archdsl.recurrence.advice import scan_warnings
 
-        return [*self.noticed, *scan_warnings(self.graph), *reversible_warnings(self.graph)]
+        return [*self.noticed, *scan_warnings(self.graph, TABLE), *reversible_warnings(self.graph)]
 
     def at(self, **overrides: Any) -> Spec:
         """The same arch with some parameters set otherwise. Its contracts are not checked again."""

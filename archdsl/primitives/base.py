@@ -13,9 +13,12 @@ from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label
 from archdsl.graph.ir import Assumption, Axis, Init, Kind, Node, Origin, TensorType, Value, Weight
 from archdsl.graph.sizes import Facts, Size, decide_divides, decide_equal
 from archdsl.primitives.reach import Reach
+from archdsl.recurrence.complex_parts import each_part, product_of_parts
+from archdsl.recurrence.definition import Definition, Moves, NotElementary, Pair
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 Category = Literal["weights", "table", "norm", "mixing", ""]
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()
@@ -142,6 +145,7 @@ class Primitive:
     doc: str = ""
     source: str = ""  # paper or specification
     category: Category = ""  # its colour in pictures; by default that of weights where it has some
+    parts: Literal["", "each", "product"] = ""  # of complex numbers, `equations` hold for each part alone, or say a product of two inputs
     short: str = ""  # what a result without a name is called in emitted source; by default as the primitive
 
     def untold(self, method: str) -> NoReturn:
@@ -196,6 +200,25 @@ class Primitive:
     def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
         """Source of those inputs, from the outputs' source and the other inputs' (`args`; empty where unknown). Given with `solvable`."""
         raise ArchError(Diagnostic("AD0922", f"`{self.name}` says that it can be solved, and not how"))
+
+    # ---- in a scan's step ----
+
+    def moves(self, node: Node) -> Moves:
+        """Where a use that a scan's step need not run in order is worth doing for all times at once: "before" the loop, or also after it
+        ("around", for maps by weights). By default it stays where it is, unless one that moves needs it."""
+        return ""
+
+    def equations(self, node: Node, c: Converter) -> Definition | list[Definition]:
+        """The outputs in index notation, from `c.known` of the inputs. By default there is none: the scan then runs step by step in torch."""
+        raise NotElementary(f"`{node.op}` has no index notation", node.origin.span)
+
+    def complex_equations(self, node: Node, c: Converter) -> list[Definition | Pair]:
+        """The same where complex numbers take part; by default as `parts` says."""
+        if self.parts == "each":
+            return each_part(c, node, self.equations)
+        if self.parts == "product":
+            return product_of_parts(c, node, self.equations)
+        raise NotElementary(f"`{node.op}` of complex numbers has no index notation", node.origin.span)
 
     # ---- emission ----
 

@@ -11,9 +11,12 @@ from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import MULTIPLY, call, method, operand
 from archdsl.primitives.traits import Elementwise, KeepsNothing, Uncounted
+from archdsl.recurrence.definition import Definition, sizes_of
+from archdsl.recurrence.step import INDICES, Equation, reindexed
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 
 def together(values: list[Value], args: list[str], e: Emitter) -> list[str]:
@@ -60,6 +63,7 @@ class Concat(Joined):
 
     name = "concat"
     short = "joined"
+    parts = "each"
     params = (Param("axis", "int", -1, "the axis along which the inputs follow one another"),)
     doc = "Inputs one after another along an axis."
 
@@ -95,6 +99,19 @@ class Concat(Joined):
         for size in sizes:
             starts.append(starts[-1] + size)
         return [method(outs[0], "narrow", str(axis), e.size(starts[i]), e.size(sizes[i])) for i in unknown]
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        shape = sizes_of(node.outputs[0])
+        axis = node.attrs["axis"] % len(shape)
+        parts = [c.known[id(v)] for v in node.inputs]
+        name = c.declare(node.outputs[0].name or "c", shape, "temporary")
+        start = 0
+        for part in parts:
+            part = c.solid(part)
+            at = [f"{x}+{start}" if k == axis and start else x for k, x in enumerate(INDICES[: len(shape)])]
+            c.equations.append(Equation(name, tuple(at), tuple(zip(INDICES, part.shape)), (), part.body, c.span))
+            start += part.shape[axis]
+        return c.whole(name)
 
 
 class Stack(Elementwise, Joined):
@@ -137,6 +154,7 @@ class Split(KeepsNothing, Uncounted):
 
     name = "split"
     short = "part"
+    parts = "each"
     several = True
     params = (
         Param("parts", "any", doc="how many equal parts, or the list of their sizes"),
@@ -191,6 +209,17 @@ class Split(KeepsNothing, Uncounted):
 
     def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
         return [outs[0] if len(outs) == 1 else f"torch.cat(({', '.join(outs)}), {node.attrs['axis']})"]
+
+    def equations(self, node: Node, c: Converter) -> list[Definition]:
+        source = c.held(c.known[id(node.inputs[0])], node.inputs[0].name or "t")
+        sizes = [sizes_of(o) for o in node.outputs]
+        axis = node.attrs["axis"] % len(source.shape)
+        start, found = 0, []
+        for shape in sizes:
+            name = INDICES[axis]
+            found.append(Definition(shape, reindexed(source.body, {name: f"{name}+{start}"} if start else {})))
+            start += shape[axis]
+        return found
 
 
 def _is_size(size: Any) -> bool:

@@ -13,6 +13,7 @@ from archdsl.primitives.patterns import Group, Side, refill, refuse, side, sides
 from archdsl.primitives.product import alike
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.traits import Pure
+from archdsl.recurrence.definition import Moves
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -99,6 +100,9 @@ class Einsum(Pure):
         right = ("..." if node.outputs[0].type.batched else "") + "".join(letters[name] for name in result)
         factors = [alike(text, value, node, e) for text, value in zip(args, node.inputs)]
         return f'torch.einsum("{",".join(texts)}->{right}", {", ".join(factors)})'
+
+    def moves(self, node: Node) -> Moves:
+        return "before"
 
 
 def _plain(use: Use, pattern: str, groups: list[Group]) -> list[str]:

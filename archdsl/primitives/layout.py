@@ -12,9 +12,12 @@ from archdsl.primitives.combine import new_axis
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
 from archdsl.primitives.traits import Elementwise, KeepsNothing, Uncounted
+from archdsl.recurrence.definition import Definition, sizes_of
+from archdsl.recurrence.step import INDICES, reindexed
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 
 class Flatten(KeepsNothing, Uncounted):
@@ -52,6 +55,7 @@ class Flatten(KeepsNothing, Uncounted):
 
 class Squeeze(KeepsNothing, Elementwise):
     name = "squeeze"
+    parts = "each"
     params = (Param("axis", "any", doc="axis of size 1, or a list of them"),)
     doc = "Removes axes of size 1."
 
@@ -78,9 +82,20 @@ class Squeeze(KeepsNothing, Elementwise):
             text = method(text, "unsqueeze", str(axis - rank + sum(a % rank > axis for a in node.attrs["axis"])))
         return [text]
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        source = c.held(c.known[id(node.inputs[0])])
+        rank = len(source.shape)
+        dropped = {a % rank for a in node.attrs["axis"]}
+        names, out = {}, 0
+        for k in range(rank):
+            names[INDICES[k]] = "0" if k in dropped else INDICES[out]
+            out += k not in dropped
+        return Definition(sizes_of(node.outputs[0]), reindexed(source.body, names))
+
 
 class Unsqueeze(KeepsNothing, Elementwise):
     name = "unsqueeze"
+    parts = "each"
     params = (Param("axis", "int", doc="where the new axis stands in the result"),)
     doc = "Adds an axis of size 1."
 
@@ -99,6 +114,13 @@ class Unsqueeze(KeepsNothing, Elementwise):
 
     def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
         return [method(outs[0], "squeeze", str(node.attrs["axis"]))]
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        source = c.held(c.known[id(node.inputs[0])])
+        rank = len(source.shape) + 1
+        new = node.attrs["axis"] % rank
+        names = {INDICES[k]: INDICES[k if k < new else k + 1] for k in range(rank - 1)}
+        return Definition(sizes_of(node.outputs[0]), reindexed(source.body, names))
 
 
 class Pad(Uncounted):

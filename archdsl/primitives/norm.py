@@ -12,6 +12,7 @@ from archdsl.primitives.parameters import given_init, known, number, option, sho
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call
 from archdsl.primitives.traits import Uncounted
+from archdsl.recurrence.definition import Moves
 
 EPS = Param("eps", "number", 1e-5, "added to the variance")
 SAVES = Param("saves", "str", "input", 'what the backward pass keeps: "input", or "output", which the layer behind it keeps as well')
@@ -122,6 +123,9 @@ class RMSNorm(Uncounted):
         scale = e.weight("weight") if node.attrs["scale"] else "None"
         return call(e.support("rms_norm"), args[0], scale, repr(float(node.attrs["eps"])), **named)
 
+    def moves(self, node: Node) -> Moves:
+        return "before"
+
 
 class LayerNorm(Uncounted):
     """(x - mean) / sqrt(variance + eps) * weight + bias."""
@@ -165,6 +169,9 @@ class LayerNorm(Uncounted):
         texts = [e.weight(w) if node.attrs[name] else "None" for name, w in (("scale", "weight"), ("bias", "bias"))]
         named = {"axis": str(node.attrs["axis"])} if node.attrs["axis"] != -1 else {}
         return call(e.support("layer_norm"), args[0], *texts, repr(float(node.attrs["eps"])), **named)
+
+    def moves(self, node: Node) -> Moves:
+        return "before"
 
 
 class BatchNorm(Uncounted):
@@ -305,6 +312,9 @@ class L2Norm(Uncounted):
         named = {"axis": str(node.attrs["axis"])} if node.attrs["axis"] != -1 else {}
         named |= {"eps": repr(float(node.attrs["eps"]))} if node.attrs["eps"] != 1e-12 else {}
         return call(e.support("l2_norm"), args[0], **named)
+
+    def moves(self, node: Node) -> Moves:
+        return "before"
 
 
 PRIMITIVES: tuple[Primitive, ...] = (RMSNorm(), LayerNorm(), BatchNorm(), GroupNorm(), InstanceNorm(), L2Norm())

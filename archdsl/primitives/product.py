@@ -11,9 +11,12 @@ from archdsl.primitives.base import Primitive, Use, elements, with_axes
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import MULTIPLY, POWER, atom, method, operand
 from archdsl.primitives.traits import Elementwise, Pure
+from archdsl.recurrence.definition import Definition, Moves, NotElementary, sizes_of
+from archdsl.recurrence.step import INDICES, reindexed
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 SUMS = "sums over the axis"
 
@@ -58,6 +61,7 @@ class Matmul(Pure):
     name = "matmul"
     category = "weights"
     short = "y"
+    parts = "product"
     inputs = ("a", "b")
     doc = "Matrix product over a's last and b's last but one axis; vectors stand for one row or column."
 
@@ -112,6 +116,29 @@ class Matmul(Pure):
         product = f"{operand(left, MULTIPLY)} @ {operand(right, POWER)}"
         return method(product, "squeeze", "-2" if row else "-1") if row or column else product
 
+    def moves(self, node: Node) -> Moves:
+        """For all times, `diag(a) @ S` would hold a matrix per time."""
+        return "" if any(v.node is not None and v.node.op == "diag" for v in node.inputs) else "before"
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        a, b = (c.known[id(v)] for v in node.inputs)
+        if a.diagonal and not b.diagonal:
+            left = c.held(Definition(a.shape, a.body), "decay")
+            right = c.held(b)
+            return Definition(right.shape, left.body * right.body)
+        if b.diagonal and not a.diagonal:
+            left, right = c.held(a), c.held(Definition(b.shape, b.body), "decay")
+            last = INDICES[len(left.shape) - 1]
+            return Definition(left.shape, left.body * reindexed(right.body, {"i": last}))
+        left, right = c.held(c.solid(a)), c.held(c.solid(b))
+        p, q = len(left.shape), len(right.shape)
+        if p > 2 or q > 2 or not p or not q:
+            raise NotElementary("a product of tensors with more than two axes", node.origin.span)
+        x = reindexed(left.body, {INDICES[p - 1]: "s"})
+        y = reindexed(right.body, {"i": "s", "j": "j" if p == 2 else "i"} if q == 2 else {"i": "s"})
+        name = node.outputs[0].name or "m"
+        return c.whole(c.define(x * y, sizes_of(node.outputs[0]), name, sums=(("s", left.shape[-1]),)))
+
 
 def alike(text: str, value: Value, node: Node, e: Emitter) -> str:
     """A factor in the kind of the product: torch multiplies matrices of one dtype only."""
@@ -144,6 +171,7 @@ class Diag(Elementwise):
     """[.., n] as the diagonal of a [.., n, n] matrix. `diag(a) @ S` does not build it."""
 
     name = "diag"
+    parts = "each"
     inputs = ("a",)
     doc = "A vector as a diagonal matrix; products with it scale rows or columns."
 
@@ -158,11 +186,16 @@ class Diag(Elementwise):
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return f"torch.diag_embed({args[0]})"
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        inner = c.known[id(node.inputs[0])]
+        return Definition(inner.shape, inner.body, True)
+
 
 class Outer(Pure):
     """outer(a, b)[i, j] = a[i] * b[j] over the last axes; leading axes equal or absent."""
 
     name = "outer"
+    parts = "product"
     inputs = ("a", "b")
     doc = "Outer product of the last axes: [.., n] and [.., m] to [.., n, m]."
 
@@ -183,11 +216,16 @@ class Outer(Pure):
         left, right = padded(args[0], a, 1, lead), padded(args[1], b, 1, lead)
         return f"{atom(left)}[..., :, None] * {atom(right)}[..., None, :]"
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        a, b = (c.vector(v) for v in node.inputs)
+        return Definition(sizes_of(node.outputs[0]), a.body * reindexed(b.body, {"i": "j"}))
+
 
 class Dot(Pure):
     """dot(a, b): products of entries, summed over the last axis."""
 
     name = "dot"
+    parts = "product"
     inputs = ("a", "b")
     doc = "Inner product over the last axis: [.., n] and [.., n] to [..]."
 
@@ -206,6 +244,11 @@ class Dot(Pure):
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return method(f"{operand(args[0], MULTIPLY)} * {operand(args[1], POWER)}", "sum", "-1")
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        a, b = (c.vector(v) for v in node.inputs)
+        body = reindexed(a.body, {"i": "s"}) * reindexed(b.body, {"i": "s"})
+        return c.whole(c.define(body, (), node.outputs[0].name or "d", sums=(("s", a.shape[0]),)))
 
 
 PRIMITIVES: tuple[Primitive, ...] = (Matmul(), Diag(), Outer(), Dot())

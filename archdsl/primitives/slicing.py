@@ -11,9 +11,12 @@ from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import atom, call, method
 from archdsl.primitives.traits import KeepsNothing, Uncounted
+from archdsl.recurrence.definition import Definition, NotElementary, sizes_of
+from archdsl.recurrence.step import INDICES, reindexed
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 # A plan entry per input axis: ("all",), ("at", i) or ("part", start, stop, length, certain); ("new",) makes an axis.
 Entry = tuple[Any, ...]
@@ -23,6 +26,7 @@ class Slice(KeepsNothing, Uncounted):
     """attrs items: whole numbers (that entry, the axis goes), (start, stop) with None for an open end, Ellipsis, None (a new axis)."""
 
     name = "slice"
+    parts = "each"
     params = (Param("items", "any", doc="one item for each axis from the first; `..` stands for the rest"),)
     doc = "A part of a value by position. Negative positions count from the end."
 
@@ -91,6 +95,26 @@ class Slice(KeepsNothing, Uncounted):
         if not parts:
             return text
         return f"{atom(text)}[..., {', '.join(parts)}]"
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        source = c.held(c.known[id(node.inputs[0])], node.inputs[0].name or "t")
+        names: dict[str, str] = {}
+        out = axis = 0
+        for kind, *ends in node.attrs["items"]:
+            if kind == "new":
+                out += 1
+                continue
+            start = 0 if kind == "all" or ends[0] is None else ends[0]
+            if not isinstance(start, int):
+                raise NotElementary("an index that data brings", node.origin.span)
+            start %= source.shape[axis]
+            if kind == "at":
+                names[INDICES[axis]] = str(start)
+            else:
+                names[INDICES[axis]] = f"{INDICES[out]}+{start}" if start else INDICES[out]
+                out += 1
+            axis += 1
+        return Definition(sizes_of(node.outputs[0]), reindexed(source.body, names))
 
 
 def _ends(size: Any, e: Emitter) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from archdsl.graph.expressions import const
 from archdsl.graph.ir import Axis, Init, Node, TensorType
 from archdsl.graph.sizes import Poly
 from archdsl.primitives.base import Param, Primitive, Use
@@ -10,6 +13,10 @@ from archdsl.primitives.initialisers import plain
 from archdsl.primitives.parameters import show, weight
 from archdsl.primitives.text import call
 from archdsl.primitives.traits import Elementwise, KeepsNothing
+from archdsl.recurrence.definition import Definition, sizes_of
+
+if TYPE_CHECKING:
+    from archdsl.recurrence.convert import Converter
 
 SHAPE = Param("shape", "shape", doc="sizes of the axes; [] for a scalar")
 
@@ -60,6 +67,10 @@ class Param_(KeepsNothing, Source):
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return e.weight("")
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        assert node.instance is not None
+        return c.whole(c.weight(node.instance.name, "", node.instance.weights[""].shape, node.attrs.get("lead", 0)))
+
 
 class Buffer(Param_):
     """A fixed tensor kept with the weights."""
@@ -84,6 +95,9 @@ class Filled(KeepsNothing, Source):
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return call(f"torch.{self.name}", self.shape(node, e), e.placement("float"))
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        return Definition(sizes_of(node.outputs[0]), const({"zeros": 0.0, "ones": 1.0}[self.name]))
+
 
 class Full(Filled):
     """A tensor of one number."""
@@ -95,6 +109,9 @@ class Full(Filled):
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return call("torch.full", self.shape(node, e), repr(float(node.attrs["value"])), e.placement("float"))
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        return Definition(sizes_of(node.outputs[0]), const(float(node.attrs["value"])))
 
 
 class Arange(Source):
