@@ -94,6 +94,9 @@ def generate(
         settings = trained_with(path, settings)
         path = newest(path)
     spec = load_spec(file, settings, arch, root)
+    decoding = spec.causality
+    if not decoding.decodable:
+        raise fail("AD0809", "this model has no decoding step", note=f"{decoding.reason}.")
     tokenizer = tokenizer_for(path or _published(spec), tokenizer_path)
     tokens = _encode(tokenizer, text, chat, system)
     given = None if path is None else str(path)

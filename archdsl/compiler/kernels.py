@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from archdsl.compiler import text
 from archdsl.compiler.members import member
 from archdsl.graph.ir import Node, Region
+from archdsl.primitives import TABLE
 from archdsl.primitives.text import atom
 from archdsl.recurrence.convert import Converted, NotElementary, convert
 from archdsl.recurrence.text import dumps
@@ -24,7 +25,7 @@ def converted(region: Region) -> Converted | None:
     if region.kind != "scan":
         return None
     try:
-        found = convert(region)
+        found = convert(region, TABLE)
         source(found.step)
     except (NotElementary, NoC):
         return None

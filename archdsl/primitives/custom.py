@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.primitives import TABLE
-from archdsl.primitives.base import Param, Primitive
+from archdsl.primitives.base import TOLD, Param, Primitive
 
 GROUP = "archdsl.primitives"
 VARIABLE = "ARCHDSL_PLUGINS"
@@ -60,6 +60,11 @@ def unregister_primitive(name: str) -> None:
     if _own.pop(name, None) is not None:
         TABLE.pop(name, None)
         _support.pop(name, None)
+
+
+def own_primitives() -> frozenset[str]:
+    """The names of registered primitives."""
+    return frozenset(_own)
 
 
 def support_files() -> tuple[Path, ...]:
@@ -136,9 +141,7 @@ def _check(primitive: Primitive) -> None:
         _wrong(f"{name!r} can't be the name of a primitive", hint="Use small letters, digits and `_`; no word of the language.")
     if name in STRUCTURAL or (name in TABLE and name not in _own):
         _wrong(f"`{name}` is a built-in primitive", "A spec must mean the same for everyone who reads it.", "Choose another name.")
-    for method in ("infer", "emit"):
-        if getattr(type(primitive), method) is getattr(Primitive, method):
-            _wrong(f"`{name}` has no `{method}`", hint="infer gives output types and declares weights; emit gives the source text.")
+    _check_told(primitive)
     seen = set()
     for param in primitive.params:
         if not isinstance(param, Param) or param.kind not in KINDS:
@@ -147,6 +150,23 @@ def _check(primitive: Primitive) -> None:
         if param.name in seen or not param.name.isidentifier():
             _wrong(f"`{name}` has two parameters `{param.name}`" if param.name in seen else f"{param.name!r} is not a name")
         seen.add(param.name)
+
+
+def _check_told(primitive: Primitive) -> None:
+    """What passes rely on is said, by the primitive itself or by a base whose name says it."""
+    missing = [method for method in TOLD if not _gives(primitive, method)]
+    if missing:
+        _wrong(
+            f"`{primitive.name}` does not say {', '.join(f'`{m}`' for m in missing)}",
+            "; ".join(f"{m}: {TOLD[m]}" for m in missing) + ".",
+            "archdsl.primitives.traits has bases that answer: Elementwise for what works on each entry alone, Uncounted, Pure, KeepsNothing.",
+        )
+    if _gives(primitive, "solvable") and not _gives(primitive, "solve"):
+        _wrong(f"`{primitive.name}` says that it can be solved, and not how", hint="Give `solve` as well, or leave out `solvable`.")
+
+
+def _gives(primitive: Primitive, method: str) -> bool:
+    return getattr(type(primitive), method) is not getattr(Primitive, method)
 
 
 def _source_file(name: str, source: ModuleType | str | os.PathLike[str]) -> Path:
@@ -171,4 +191,6 @@ def _check_support(name: str, path: Path) -> None:
         _wrong(f"the support of `{name}` defines `{min(taken)}`, which exists already", hint="Choose another name for it.")
 
 
-__all__ = ["GROUP", "VARIABLE", "load_plugins", "load_wanted_plugins", "register_primitive", "support_files", "unregister_primitive"]
+__all__ = [
+    "GROUP", "VARIABLE", "load_plugins", "load_wanted_plugins", "own_primitives", "register_primitive", "support_files", "unregister_primitive",
+]  # fmt: skip

@@ -6,17 +6,24 @@ What a function is worth and how it is written stands in graph/functions.py; her
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from archdsl.graph.expressions import call, const
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM, ScalarFunction
-from archdsl.graph.ir import Kind, Node, TensorType
+from archdsl.graph.ir import Kind, Node, TensorType, Value
 from archdsl.primitives import text as level
 from archdsl.primitives.axes import aligned, broadcast, fills, promoted
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.text import atom, method, operand
+from archdsl.primitives.traits import Elementwise
+from archdsl.recurrence.complex_parts import Parts, parts_of, scalar_of_parts
+from archdsl.recurrence.definition import Definition, NotElementary, Pair, sizes_of
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 _ROUNDS = ("sign", "floor", "ceil", "round", "mod", "floordiv")
 KEEPS_INTS = frozenset((*_ROUNDS, "add", "sub", "mul", "neg", "square", "max", "min", "abs"))
@@ -35,10 +42,11 @@ def number(value: Any, e: Emitter) -> str:
     return repr(value) if isinstance(value, (bool, int)) else e.size(value)
 
 
-class Pointwise(Primitive):
+class Pointwise(Elementwise):
     """One scalar function over values. attrs: function (a row of functions.py), scalars ({position: static operand})."""
 
     name = "pointwise"
+    short = "y"
     variadic = True
     params = (
         Param("function", "str", doc="a scalar function by name"),
@@ -107,6 +115,19 @@ class Pointwise(Primitive):
         other = [operand(known[i], tight + 1) for i in range(row.arity) if i != wanted]
         return [template.format(operand(outs[0], tight), *other)]
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        shape, function = sizes_of(node.outputs[0]), node.attrs["function"]
+        scales = function in ("mul", "neg") or (function == "div" and 0 not in node.attrs["scalars"])  # what is zero stays zero
+        if scales and len(node.inputs) == 1 and (inner := c.known[id(node.inputs[0])]).diagonal:
+            return Definition(inner.shape, call(function, *_operands(node, const, lambda value: inner.body)), True)
+        return Definition(shape, call(function, *_operands(node, const, lambda value: c.stretched(value, shape))))
+
+    def complex_equations(self, node: Node, c: Converter) -> list[Definition | Pair]:
+        shape = sizes_of(node.outputs[0])
+        operands: list[Parts] = _operands(node, lambda number: (const(number), None), lambda value: parts_of(c, value, shape))
+        re, im = scalar_of_parts(node.attrs["function"], operands, node)
+        return [Definition(shape, re) if im is None else Pair(Definition(shape, re), Definition(shape, im))]
+
 
 # function -> for each operand, what it is worth: {0} is the result, {1} the other operand; and how tightly that binds
 _SOLVED = {
@@ -116,6 +137,22 @@ _SOLVED = {
     "div": (("{0} * {1}", level.MULTIPLY), ("{1} / {0}", level.POWER)),
     "neg": (("-{0}", level.NEGATE),),
 }
+
+
+def _operands(node: Node, fixed: Callable[[complex], Any], varying: Callable[[Value], Any]) -> list[Any]:
+    """What stands at each place of the function, for index notation: static numbers and values in their order."""
+    scalars: dict[int, Any] = node.attrs["scalars"]
+    values = iter(node.inputs)
+    found = []
+    for position in range(len(scalars) + len(node.inputs)):
+        if position not in scalars:
+            found.append(varying(next(values)))
+            continue
+        number = scalars[position]
+        if not isinstance(number, (int, float, Fraction)):
+            raise NotElementary("a size that data brings stands in the step", node.origin.span)
+        found.append(fixed(float(number) if isinstance(number, Fraction) else number))
+    return found
 
 
 def _scalar_kind(value: Any) -> Kind:

@@ -195,12 +195,12 @@ def test_values_without_a_batch():
 def test_time_rules():
     for name, args in (("rmsnorm", {}), ("layernorm", {}), ("l2norm", {}), ("groupnorm", {"axis": -1, "groups": 2})):
         made = Made(name, value("T", 4), **args)
-        assert made.p.time(made.node, 0, -2) is None, name
-        assert made.p.time(made.node, 0, -1), name
+        assert made.p.time(made.node, 0, -2).ahead is None, name
+        assert made.p.time(made.node, 0, -1).ahead, name
     made = Made("groupnorm", value(4, "T"), groups=2)
-    assert "averages" in made.p.time(made.node, 0, -1)
+    assert "averages" in made.p.time(made.node, 0, -1).ahead
     batch = Made("batchnorm", value("T", 4), axis=-1)
-    assert batch.p.time(batch.node, 0, -2) is None
+    assert batch.p.time(batch.node, 0, -2).ahead is None
 
 
 def test_refused():

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import archdsl
+from archdsl.primitives import TABLE
 from archdsl.recurrence.classes import Classified
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.convert import convert
@@ -81,7 +82,7 @@ def region(use: str) -> Any:
 
 @cache
 def step_of(use: str) -> Step:
-    return convert(region(use)).step
+    return convert(region(use), TABLE).step
 
 
 @cache
