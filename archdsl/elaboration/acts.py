@@ -39,7 +39,7 @@ def lower(body: Body, recipe: DeclaredRecipe, span: Span) -> Any:
             if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
                 body.fail("AD0210", f"`{name}` of {recipe.name} begins with a number", span, describe(value))
             arguments[name] = value
-    key = ("act", id(recipe.decl), tuple(sorted(arguments.items())))
+    key = ("act", recipe.decl, tuple(sorted(arguments.items())))
     cache = body.session.lowered
     if key not in cache:
         try:

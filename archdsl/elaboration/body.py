@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Span
-from archdsl.elaboration.kinds import POISON, Module, Poison, Scope
+from archdsl.elaboration.kinds import POISON, Handed, Module, Poison, Scope
 from archdsl.graph.ir import Assumption, Decision, Instance, Node, Origin, Region, TensorType, Value
 from archdsl.graph.sizes import Facts
 from archdsl.language import syntax as ast
@@ -34,7 +34,6 @@ class Session:
     evaluating: set[ast.Constant] = field(default_factory=set)  # constants whose value is being found
     lowered: dict[Hashable, Any] = field(default_factory=dict)  # acts by declaration and arguments
     nodes: int = 0
-    keep: list[Any] = field(default_factory=list)  # objects whose id() is part of a key must stay alive
     guide: Guide | None = None
 
     def following(self) -> Session:
@@ -51,9 +50,6 @@ class Bound(Module):
     owner: Body
     span: Span
     instance: Instance | None = None
-
-    def key(self) -> Hashable:
-        return ("bound", id(self))
 
 
 Decisions = dict[str, Any]  # {"": {decision name: option index}, child name: Decisions}
@@ -111,10 +107,10 @@ class Body:
         self.via = via
         self.decisions = decisions or {}
         self.path = path  # before the names of decisions made here: "layers.0/residual/"
-        self.made: dict[int, Bound] = {}  # handed recipes applied here
+        self.made: dict[Handed, Bound] = {}  # handed recipes applied here
         self.reserved: set[str] = set()
         self.naming: tuple[Any, str] | None = None  # the expression being bound, and the name it is bound to
-        self._stand_ins: dict[int, Value] = {}
+        self._stand_ins: dict[Value, Value] = {}
         self._occurrences: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._claimed: set[str] = set()
@@ -161,12 +157,11 @@ class Body:
         """The value as seen here: itself, or a stand-in for one captured from an outer body."""
         if value.region is self.region:
             return value
-        known = self._stand_ins.get(id(value))
+        known = self._stand_ins.get(value)
         if known is None:
             known = Value(value.type, self.region, None, value.name)
-            self._stand_ins[id(value)] = known
+            self._stand_ins[value] = known
             self.region.captures.append((value, known))
-            self.session.keep.append(value)
         return known
 
     def borrow(self, instance: Instance) -> Instance:
@@ -209,7 +204,6 @@ class Body:
         owner.region.instances[instance.name] = instance
         if bound is not None:
             bound.instance = instance
-            self.session.keep.append(bound)
         return self.borrow(instance)
 
     def add(

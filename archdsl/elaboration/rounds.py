@@ -55,7 +55,7 @@ def round_region(
 ) -> Region:
     """The region of one round (a side of `train`, an expert): `local` holds its index, if it has one; `path` is what its decisions begin with."""
     types = [v.type for v in inputs]
-    key = (kind, recipe.key(), id(syntax), freeze(local), type_key(types))
+    key = (kind, recipe.key(), syntax, freeze(local), type_key(types))
     return build_region(
         body,
         key,
@@ -70,11 +70,7 @@ def round_region(
 
 def captured_by(rounds: list[Region]) -> list[Value]:
     """The outer values any round captures, each once."""
-    seen: dict[int, Value] = {}
-    for region in dict.fromkeys(rounds):
-        for outer, _ in region.captures:
-            seen.setdefault(id(outer), outer)
-    return list(seen.values())
+    return list(dict.fromkeys(outer for region in rounds for outer, _ in region.captures))
 
 
 def check_keeps(body: Body, node: ast.Route, region: Region, x: Value) -> None:
