@@ -64,11 +64,13 @@ class ScanKernel:
 
     def compiled(self, x: Tensor) -> bool:
         """Whether the C kernel runs for such a tensor."""
-        if self.kernel is None or x.device.type not in ("cpu", "meta"):
+        return self._serves(x.device.type, _work(x.dtype))
+
+    def _serves(self, device: str, dtype: torch.dtype) -> bool:
+        if self.kernel is None or device not in ("cpu", "meta"):
             return False
-        dtype = _work(x.dtype)
         if dtype not in self._ready:
-            if torch.compiler.is_compiling() or x.device.type == "meta":
+            if torch.compiler.is_compiling() or device == "meta":
                 return True
             try:
                 self.kernel.library(dtype)
@@ -119,15 +121,21 @@ class ScanKernel:
         return choose(self.classified, sequences, time, device, compiler=False, training=training, triton=self.triton(device))
 
     def __call__(
-        self, inputs: Sequence[Tensor], weights: Sequence[Tensor], states: Sequence[Tensor | None], lengths: Tensor | None = None
+        self,
+        inputs: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        states: Sequence[Tensor | None],
+        lengths: Tensor | None = None,
+        like: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """inputs [batch, lead…, time, body…] in the step's order; weights in its order; states [batch, lead…, body…] or None.
 
-        lengths [batch]: each sequence's own; what lies beyond gives zeros. Returns the yields, then the final states.
+        lengths [batch]: each sequence's own; what lies beyond gives zeros. Returns the yields, then the final states, all in the dtype that
+        the floats among what is given have together; like: a tensor whose dtype they have if there is no float.
         """
         step = self.step
         parts, begins = step.of("input"), [step.tensor(s.before) for s in step.states]
-        given = inputs[0].dtype
+        given = _common((*inputs, *weights, *states, like))
         work = _work(given)
         leads = [x.shape[: x.dim() - 1 - len(p.shape)] for x, p in zip(inputs, parts)]
         lead = leads[0] if all(each == leads[0] for each in leads) else torch.broadcast_shapes(*leads)
@@ -139,7 +147,7 @@ class ScanKernel:
             heads = math.prod(lead[1:])
             lengths = lengths.to(torch.int64).clamp(0, time).repeat_interleave(heads)
         fixed = [w.to(work) for w in weights]
-        if self.kernel is not None and self.compiled(inputs[0]):
+        if self._serves(inputs[0].device.type, work):
             found, fixed = self.hoisted(time, fixed)
             yields, ends = run(found, flat, fixed, begin, lengths)
         else:
@@ -183,6 +191,15 @@ def _program(text: str) -> tuple[Program | None, str]:
         return Program(_classified(text)), ""
     except Unsupported as reason:
         return None, str(reason)
+
+
+def _common(tensors: Sequence[Tensor | None]) -> torch.dtype:
+    """What floats come to together, as torch has it: single numbers do not count."""
+    found: torch.dtype | None = None
+    for tensor in tensors:
+        if tensor is not None and tensor.dtype != found and tensor.is_floating_point() and tensor.dim():
+            found = tensor.dtype if found is None else torch.promote_types(found, tensor.dtype)
+    return found or torch.get_default_dtype()
 
 
 def _work(dtype: torch.dtype) -> torch.dtype:
