@@ -42,7 +42,7 @@ def _pretrained(body: Body, callee: Pretrained, positional: Positional, named: N
         _applied(body, callee, [], Application(node.span))
     arch = things[0]
     if not isinstance(arch, DeclaredRecipe) or not isinstance(arch.decl, ast.BlockDecl) or not arch.decl.is_arch:
-        body.fail("AD0210", "`pretrained` needs an arch", positional[0][1].span, f"this is {describe(arch)}")
+        body.fail("AD0233", "`pretrained` needs an arch", positional[0][1].span, f"this is {describe(arch)}")
     published = _published(body, things[1], positional[1][1].span)
     return DeclaredRecipe(arch.name, node.span, arch.decl, arch.namespace, dict(arch.args), {**arch.options, "pretrained": published})
 

@@ -116,7 +116,7 @@ def _constant(body: Body, decl: ast.Constant, namespace: Any) -> Any:
         evaluating.discard(decl)
     if body.session.nodes > nodes:
         body.fail(
-            "AD0210",
+            "AD0240",
             f"the constant `{decl.name}` is a value",
             decl.value.span,
             "a value belongs to one body",

@@ -53,7 +53,7 @@ def _scan(body: Body, recipe: DeclaredRecipe, inputs: list[Value], at: Applicati
     region, instance = _region(body, recipe, decl, layout.steps, at)
     final = recipe.options.get("final", False)
     if not isinstance(final, bool):
-        body.fail("AD0210", "`final` is true or false", at.span, describe(final))
+        body.fail("AD0233", "`final` is true or false", at.span, describe(final))
     captured = [body.resolve(outer) for outer, _ in region.captures]
     initial, more = _initial(body, recipe, region, layout, len(inputs) + len(captured), at.span)
     attrs = {"sequenced": layout.sequenced, "initial": initial, "final": final, "body_ranks": [t.rank for t in layout.steps]}
@@ -248,7 +248,7 @@ def _state(child: Body, statement: ast.State) -> None:
         elif isinstance(start, (int, float)) and not isinstance(start, bool):
             state.init = Init("zeros") if start == 0 else Init("constant", (float(start),))
         else:
-            child.fail("AD0210", "a state begins with a number or a value", statement.init.span, describe(start))
+            child.fail("AD0239", "a state begins with a number or a value", statement.init.span, describe(start))
     child.region.states.append(state)
     child.bind(statement.name, value, statement.name_span)
 
@@ -332,7 +332,7 @@ def _initial(
         if given is None:
             continue
         if not isinstance(given, Value):
-            body.fail("AD0210", f"the initial `{state.name}` must be a value", span, describe(given))
+            body.fail("AD0239", f"the initial `{state.name}` must be a value", span, describe(given))
         want = (*(a.size for a in layout.lead), *state.before.type.sizes)
         if given.type.sizes not in (want, state.before.type.sizes):
             body.fail(
