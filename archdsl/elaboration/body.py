@@ -287,7 +287,9 @@ def build_region(
     another: the one that bound the module."""
     demand = Demand(body, place or body, key, region, scope, fill, name, call, recipe)
     guide = body.session.guide
-    return with_room(ROOM, lambda: guide.region(demand) if guide is not None else region_for(demand, demand.place.below(name)))
+    if guide is not None:
+        return with_room(ROOM, lambda: guide.region(demand))
+    return region_for(demand, demand.place.below(name))
 
 
 def region_for(demand: Demand, decisions: Decisions) -> Region:
@@ -330,7 +332,7 @@ def elaborate_region(demand: Demand, decisions: Decisions) -> Region:
     child = Body(session, made, demand.scope(), body, (demand.call, *body.via), decisions, f"{demand.path}/")
     session.building.append(made.name)
     try:
-        demand.fill(child)
+        with_room(ROOM, lambda: demand.fill(child))
     finally:
         session.building.pop()
     return made

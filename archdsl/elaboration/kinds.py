@@ -25,6 +25,7 @@ class Poison(Exception):
 
 
 POISON = object()
+MISSING = object()
 
 
 class Module:
@@ -167,6 +168,8 @@ class Alias:
 
 def freeze(value: Any) -> Hashable:
     """A hashable stand-in that is equal exactly when two things would elaborate alike."""
+    if type(value) in (int, str):
+        return value
     if isinstance(value, Module):
         return value.key()
     if isinstance(value, dict):
@@ -199,14 +202,14 @@ class Scope:
         self.parent = parent
         self.local: dict[str, Any] = local if local is not None else {}
 
-    def find(self, name: str) -> Any:
-        """The thing a local name stands for, or None (a stored `none` is found through `has`)."""
+    def find(self, name: str, missing: Any = None) -> Any:
+        """The thing a local name stands for (it may be None)."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.local:
                 return scope.local[name]
             scope = scope.parent
-        return None
+        return missing
 
     def has(self, name: str) -> bool:
         scope: Scope | None = self
@@ -231,7 +234,8 @@ class Scope:
 
     def key(self, node: ast.Node) -> Hashable:
         """What the free names of a syntax node stand for."""
-        return tuple((name, freeze(self.find(name))) for name in free_names(node) if self.has(name))
+        found = ((name, self.find(name, MISSING)) for name in free_names(node))
+        return tuple((name, freeze(thing)) for name, thing in found if thing is not MISSING)
 
 
 _free: WeakKeyDictionary[ast.Node, tuple[str, ...]] = WeakKeyDictionary()
