@@ -29,6 +29,7 @@ from archdsl.elaboration.kinds import (
     StaticRange,
 )
 from archdsl.elaboration.statics import StaticError, describe
+from archdsl.graph.functions import CONSTANTS, OPERATORS
 from archdsl.graph.functions import FUNCTIONS as SCALAR_FUNCTIONS
 from archdsl.graph.ir import Init, TensorType, Value
 from archdsl.graph.sizes import Poly
@@ -36,24 +37,6 @@ from archdsl.language import syntax as ast
 from archdsl.primitives import TABLE as PRIMITIVES
 from archdsl.primitives.initialisers import TABLE as INITIALISERS
 
-CONSTANTS: dict[str, float] = {"pi": 3.141592653589793, "e": 2.718281828459045, "inf": float("inf")}
-OPERATORS = {
-    "+": "add",
-    "-": "sub",
-    "*": "mul",
-    "/": "div",
-    "//": "floordiv",
-    "%": "mod",
-    "**": "pow",
-    "==": "eq",
-    "!=": "ne",
-    "<": "lt",
-    "<=": "le",
-    ">": "gt",
-    ">=": "ge",
-    "and": "and_",
-    "or": "or_",
-}
 MAX_LIST = 4096
 
 
