@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archdsl.graph.calculus import NoDerivative
 from archdsl.kernels import rows
-from archdsl.kernels.c_text import constant
+from archdsl.kernels.c_text import NoC, constant
 from archdsl.kernels.loops import Place, Statement, covers, innermost
 from archdsl.kernels.scan_parts import Part, Run, joined_runs, takes_place, written
 from archdsl.kernels.scan_plan import Dense, Plan, checkpoint_every, size_of
@@ -22,7 +23,7 @@ KEEP = 65536  # numbers that temporaries of one chunk may take rather than be wo
 
 
 def source(step: Step) -> str:
-    """The whole C file, without the functions of vector_math.h and scan_math.h in front of it."""
+    """The whole C file, without the functions of vector_math.h and scan_math.h in front of it. Raises NoC."""
     return _Source(step).text()
 
 
@@ -104,7 +105,10 @@ class _Source(Plan):
     # ---- text ----
 
     def text(self) -> str:
-        return "\n".join([f"#define KEPT(T) (((T) + {self.every - 1}) / {self.every})", *self.forward(), "", *self.backward(), ""])
+        try:
+            return "\n".join([f"#define KEPT(T) (((T) + {self.every - 1}) / {self.every})", *self.forward(), "", *self.backward(), ""])
+        except NoDerivative as problem:
+            raise NoC(str(problem)) from None
 
     def temporaries(self) -> list[Tensor]:
         yields_only = {t.name for t in self.yields if t.role == "yield"}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from archdsl.graph.expressions import call, const
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM, ScalarFunction
 from archdsl.graph.ir import Kind, Node, TensorType, Value
+from archdsl.graph.torch_text import exact_choice
 from archdsl.primitives import text as level
 from archdsl.primitives.axes import aligned, broadcast, fills, promoted
 from archdsl.primitives.base import Param, Primitive, Use
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
     from archdsl.recurrence.convert import Converter
 
-_ROUNDS = ("sign", "floor", "ceil", "round", "mod", "floordiv")
-KEEPS_INTS = frozenset((*_ROUNDS, "add", "sub", "mul", "neg", "square", "max", "min", "abs"))
-ORDERS = frozenset(
-    (*_ROUNDS, "lt", "le", "gt", "ge", "max", "min", "erf", "erfc", "lgamma", "digamma", "complex", "logsigmoid", "softplus")
-)
 _BINDING = {SUM: level.ADD, PRODUCT: level.MULTIPLY, NEGATE: level.NEGATE, POWER: level.POWER, COMPARE: level.COMPARE}
 
 
@@ -71,20 +67,18 @@ class Pointwise(Elementwise):
                 what = "the condition" if row.takes == "where" else f"`{row.name.rstrip('_')}`"
                 use.fail("AD0314", f"{what} needs bools", f"this is {kind}", hint="Compare first: x > 0.")
         given = promoted(kinds[1:] if row.takes == "where" else kinds)
-        if given == "complex" and row.name in ORDERS:
+        if given == "complex" and not row.complexes:
             use.fail("AD0314", f"`{row.name}` is not defined for complex values", "a complex value", hint="Use real(x), imag(x) or abs(x).")
-        if row.result == "bool":
-            return "bool"
+        if row.result in ("bool", "complex"):
+            return row.result
         if row.name == "where":
             return given
-        if row.name in ("real", "imag", "angle") or (row.name == "abs" and given == "complex"):
+        if row.result == "real" or (row.name == "abs" and given == "complex"):
             return "float"
-        if row.name == "complex":
-            return "complex"
         if row.name == "pow":  # of ints: an int only where no exponent is below zero
             exponent = (use.args["scalars"] or {}).get(1)
             return promoted((given, "int" if isinstance(exponent, int) and exponent >= 0 else "float"))
-        return promoted((given, "int" if row.name in KEEPS_INTS else "float"))
+        return promoted((given, "int" if row.ints else "float"))
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         row = FUNCTIONS[node.attrs["function"]]
@@ -187,11 +181,9 @@ def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node,
         (i,) = scalars
         texts[i] = f"torch.full_like({texts[1 - i]}, {texts[i]})"
     if row.name == "where" and scalars >= {1, 2} and node.outputs[0].type.kind == "float":
-        rounded = [i for i in (1, 2) if not _single(node.attrs["scalars"][i])]
-        for i in rounded:
-            texts[i] = f"torch.full((), {texts[i]}, {e.placement('float')})"
-        chosen = row.torch.format(*texts)
-        return chosen if rounded else method(chosen, "to", e.placement("float"))
+        if exact_choice(node.attrs["scalars"][1], node.attrs["scalars"][2]):
+            return method(row.torch.format(*texts), "to", e.placement("float"))
+        texts[2] = f"torch.full((), {texts[2]}, {e.placement('float')})"
     if row.level == CALL:
         return row.torch.format(*texts)
     tight = _BINDING[row.level]
