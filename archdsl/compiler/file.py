@@ -73,9 +73,8 @@ class FileWriter:
         parts += ["\n\n# ---- model ----\n"] + [f"\n\n{text}" for text in classes]
         parts += ["\n\n", CREATE.format(root=self.class_of(self.graph.root))]
         body = "".join(parts)
-        whole = self._header(hash_line) + "\n" + _imports(imports, body) + body
-        guard.check(whole, "".join(classes) + "".join(self.definitions.values()))
-        return whole
+        guard.check("".join([*classes, *self.definitions.values()]), (piece.name for piece in pieces))
+        return self._header(hash_line) + "\n" + _imports(imports, body) + body
 
     def _write_classes(self) -> list[str]:
         texts: list[str] = []
