@@ -82,10 +82,11 @@ class Spec(Checked):
         found: set[str] = set()
         for path, instance in instances(self.graph.root):
             if instance.pretrained is not None and instance.region is not None:
+                from archdsl.runtime.pretrained import find_published
                 from archdsl.runtime.weights import load_weights
 
                 part = model.get_submodule(path)
-                report = load_weights(part, instance.pretrained, spec=self, spec_params=instance.region.params)
+                report = load_weights(part, find_published(instance.pretrained), spec=self, spec_params=instance.region.params)
                 found |= {f"{path}.{name}" if path else name for name in report.loaded}
         return found
 

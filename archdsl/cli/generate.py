@@ -112,9 +112,9 @@ def _published(spec: Spec) -> Path:
         raise click.UsageError(
             "give --weights: the spec names no `pretrained` ones." if not names else "give --weights: the spec names several."
         )
-    found = weights_path(names.pop())
-    assert found is not None
-    return found
+    from archdsl.runtime.pretrained import find_published
+
+    return find_published(names.pop())
 
 
 def _prompt(prompt: str | None, prompt_file: str | None) -> str:

@@ -9,6 +9,7 @@ from archdsl.compiler.structure import carried, live, reads
 from archdsl.diagnostics import Diagnostic, Label, Span
 from archdsl.graph.ir import Axis, Graph, Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
+from archdsl.primitives import TABLE
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,12 @@ class Finding:
             f"`{self.node.op}` {self.reason}",
             origin.via,
             f"Reached as {self.path}. A causal op gives at each position a result of that position and earlier ones.",
-            _HINTS.get(self.node.op, "Use a causal form of it, or drop the contract."),
+            self._hint(),
         )
 
-
-_HINTS = {
-    "attend": "Write `attend(q, k, v, causal=true)`.",
-    "conv": "Use `causal_conv`, which pads on the left only.",
-    "conv1d": "Use `causal_conv`, which pads on the left only.",
-}
+    def _hint(self) -> str:
+        said = TABLE[self.node.op].causal_form if self.node.op in TABLE else ""
+        return said or "Use a causal form of it, or drop the contract."
 
 
 @dataclass(eq=False)

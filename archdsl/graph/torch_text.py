@@ -116,13 +116,13 @@ class _Writer:
         return text if fits else f"({text})"
 
     def _choice(self, node: Apply, args: list[Expr]) -> str | None:
-        """A choice between two numbers has no dtype of its own: give it one."""
+        """A choice between two numbers has no dtype of its own, and would round them to float32: one of them gives it."""
         if node.function != "where" or not (isinstance(args[1], Const) and isinstance(args[2], Const)):
             return None
         text, level = self.texts[args[0]]
         if args[1] is ONE and args[2] is ZERO:
             return f"{text}.to({self.like}.dtype)" if level == CALL else f"({text}).to({self.like}.dtype)"
-        return f"torch.where({text}, {_number(args[1].value)[0]}, {_number(args[2].value)[0]}).to({self.like}.dtype)"
+        return f"torch.where({text}, {self.like}.new_full((), {_number(args[1].value)[0]}), {_number(args[2].value)[0]})"
 
     def _clamp(self, node: Expr) -> str | None:
         """max or min with a number, or both."""

@@ -23,6 +23,7 @@ class Attend(Pure):
     """q [.., h, Tq, c], k [.., hk, Tk, c], v [.., hk, Tk, cv] -> [.., h, Tq, cv]; h is a multiple of hk (grouped queries)."""
 
     name = "attend"
+    causal_form = "Write `attend(q, k, v, causal=true)`."
     category = "mixing"
     short = "mixed"
     inputs = ("q", "k", "v")

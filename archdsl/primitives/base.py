@@ -144,6 +144,7 @@ class Primitive:
     open: bool = False  # named arguments beyond `params` are sizes, handed over as args["named"] (rearrange, einsum)
     doc: str = ""
     source: str = ""  # paper or specification
+    causal_form: str = ""  # what to write where it must not look ahead, for messages
     category: Category = ""  # its colour in pictures; by default that of weights where it has some
     parts: Literal["", "each", "product"] = ""  # of complex numbers, `equations` hold for each part alone, or say a product of two inputs
     short: str = ""  # what a result without a name is called in emitted source; by default as the primitive

@@ -96,6 +96,8 @@ class Conv(Pure):
             WEIGHT,
             Param("mode", "str", "zeros", 'what padding holds: "zeros", "reflect", "replicate" or "circular"'),
         )
+        if name == "conv1d":
+            self.causal_form = "Use `causal_conv`, which pads on the left only."
         over = "axis" if dims == 1 else f"{dims} axes"
         self.doc = f"{'Depthwise c' if depthwise else 'C'}onvolution over the last {over}, channels before."
 

@@ -5,6 +5,7 @@ What a function is worth and how it is written stands in graph/functions.py; her
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -166,6 +167,11 @@ def _counts(row: ScalarFunction, node: Node) -> bool:
     return row.name != "mul" or all(value.type.kind == "bool" for value in node.inputs)
 
 
+def _single(value: Any) -> bool:
+    """Whether float32 holds a number exactly: torch takes plain numbers in that where no tensor says otherwise."""
+    return not isinstance(value, (int, float)) or not math.isfinite(value) or ctypes.c_float(value).value == value
+
+
 def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node, e: Emitter) -> str:
     """The torch text, with the forms that torch wants where an operand is a plain number."""
     if row.name == "floordiv":
@@ -181,7 +187,11 @@ def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node,
         (i,) = scalars
         texts[i] = f"torch.full_like({texts[1 - i]}, {texts[i]})"
     if row.name == "where" and scalars >= {1, 2} and node.outputs[0].type.kind == "float":
-        return method(row.torch.format(*texts), "to", e.placement("float"))
+        rounded = [i for i in (1, 2) if not _single(node.attrs["scalars"][i])]
+        for i in rounded:
+            texts[i] = f"torch.full((), {texts[i]}, {e.placement('float')})"
+        chosen = row.torch.format(*texts)
+        return chosen if rounded else method(chosen, "to", e.placement("float"))
     if row.level == CALL:
         return row.torch.format(*texts)
     tight = _BINDING[row.level]

@@ -207,12 +207,18 @@ def test_partial_is_in_terms_of_the_arguments():
         (f.min(x, 6), "torch.clamp(x, max=6)"),
         (f.max(x, y), "torch.maximum(x, y)"),
         (f.where(f.gt(x, 0), 1, 0), "(x > 0).to(x.dtype)"),
-        (f.where(f.gt(x, 0), 2, 3), "torch.where(x > 0, 2, 3).to(x.dtype)"),
+        (f.where(f.gt(x, 0), 2, 3), "torch.where(x > 0, x.new_full((), 2), 3)"),
         (const(3), "torch.full_like(x, 3)"),
     ],
 )
 def test_torch_text(expr, source):
     assert to_torch([expr], {"x": "x", "y": "y", "c": "c"}) == ([], [source])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_choice_between_numbers_has_the_inputs_precision(dtype):
+    values = torch.tensor([1.0, -1.0], dtype=dtype)
+    assert torch.equal(run(f.where(f.gt(x, 0), 1, 0.01), x=values), torch.tensor([1, 0.01], dtype=dtype))
 
 
 def test_shared_parts_get_names():

@@ -8,7 +8,7 @@ from typing import Union
 from archdsl.diagnostics import Span
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Node:
     """Base of all nodes. Nodes compare by identity, so they can key memo tables."""
 

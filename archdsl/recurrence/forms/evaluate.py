@@ -99,7 +99,7 @@ TORCH: dict[str, Callable[..., Any]] = {
 
 
 class _Declared(torch.autograd.Function):
-    """A value with declared slopes: forward(value, slope…, argument…)."""
+    """A value with declared slopes: forward(value, slope…, argument…). Slopes may have derivatives of their own: the second ones."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, *rest: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class Evaluator:
         pairs = [(done[a], done[s]) for a, s in zip(node.arguments, node.slopes) if isinstance(done[a], Tensor)]
         if value.dtype == torch.bool:
             value = value.to(self.like.dtype)
-        slopes = [s.detach() if isinstance(s, Tensor) else torch.as_tensor(s, dtype=value.dtype, device=value.device) for _, s in pairs]
+        slopes = [s if isinstance(s, Tensor) else torch.as_tensor(s, dtype=value.dtype, device=value.device) for _, s in pairs]
         return _Declared.apply(value.detach(), *slopes, *(a for a, _ in pairs))
 
     def _apply(self, function: str, args: list[Any]) -> Any:
