@@ -8,13 +8,13 @@ from archdsl.compiler import text
 from archdsl.compiler.body import write_body
 from archdsl.compiler.flow import Flow
 from archdsl.compiler.kernels import converted, step_lines
-from archdsl.compiler.library import index
 from archdsl.compiler.members import empty, init_literal, member, plain, safe, stand_in, taken
 from archdsl.compiler.method import Method
 from archdsl.compiler.names import identifier
 from archdsl.compiler.plan import Plan
 from archdsl.graph.ir import Instance, Region, Value
 from archdsl.primitives import TABLE
+from archdsl.primitives.library import index
 
 if TYPE_CHECKING:
     from archdsl.compiler.file import FileWriter
