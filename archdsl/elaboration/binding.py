@@ -66,7 +66,7 @@ def _from_domain(child: Body, parameter: ast.Parameter) -> Any:
     else:
         domain = evaluate(child, parameter.domain)
         if not isinstance(domain, (StaticRange, list)):
-            child.fail("AD0210", f"the domain of `{parameter.name}` is a set or a range", parameter.domain.span, describe(domain))
+            child.fail("AD0235", f"the domain of `{parameter.name}` is a set or a range", parameter.domain.span, describe(domain))
         if len(domain) > 65536:
             child.fail("AD0404", f"the domain of `{parameter.name}` is too large", parameter.domain.span, f"{len(domain):,} values")
         options = list(domain)

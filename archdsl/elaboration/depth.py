@@ -20,7 +20,7 @@ from archdsl.elaboration.dispatch import Application, applies, attributes, calls
 from archdsl.elaboration.kinds import DeclaredRecipe, Module, Pretrained, Scope, type_key
 from archdsl.elaboration.shapes import input_types
 from archdsl.elaboration.statics import describe
-from archdsl.graph.ir import Instance, Node, Region, TensorType, Value
+from archdsl.graph.ir import Instance, Node, Published, Region, TensorType, Value
 from archdsl.language import syntax as ast
 
 
@@ -42,8 +42,25 @@ def _pretrained(body: Body, callee: Pretrained, positional: Positional, named: N
         _applied(body, callee, [], Application(node.span))
     arch = things[0]
     if not isinstance(arch, DeclaredRecipe) or not isinstance(arch.decl, ast.BlockDecl) or not arch.decl.is_arch:
-        body.fail("AD0210", "`pretrained` needs an arch", positional[0][1].span, f"this is {describe(arch)}")
-    return DeclaredRecipe(arch.name, node.span, arch.decl, arch.namespace, dict(arch.args), {**arch.options, "pretrained": things[1]})
+        body.fail("AD0233", "`pretrained` needs an arch", positional[0][1].span, f"this is {describe(arch)}")
+    published = _published(body, things[1], positional[1][1].span)
+    return DeclaredRecipe(arch.name, node.span, arch.decl, arch.namespace, dict(arch.args), {**arch.options, "pretrained": published})
+
+
+def _published(body: Body, name: str, span: Span) -> Published:
+    """The weights of that name; a path stays below the spec's folder, as imports do."""
+    loader = body.session.loader
+    places = loader.reach(name, body.scope.namespace)
+    if places is None:
+        body.fail(
+            "AD0603",
+            f'the weights "{name}" lie outside',
+            span,
+            "outside the folder of the spec",
+            note="A spec may read only files in its own folder (and below), so that a spec from elsewhere is safe to open.",
+            hint="Name weights that a package carries, copy the file beside the spec, or give it by hand: `--weights`, `build(weights=…)`.",
+        )
+    return Published(name, tuple(places), loader.roots)
 
 
 @attributes(Bound)

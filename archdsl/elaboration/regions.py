@@ -9,7 +9,7 @@ from typing import Any
 from archdsl.diagnostics import Label
 from archdsl.elaboration.body import Body, build_region
 from archdsl.elaboration.dispatch import Application, outputs
-from archdsl.elaboration.kinds import Recipe, Scope
+from archdsl.elaboration.kinds import DeclaredRecipe, Recipe, Scope
 from archdsl.elaboration.nodes import do_not_fit
 from archdsl.graph.ir import Axis, Instance, Region, TensorType, Value, fresh_identity
 from archdsl.graph.sizes import Poly
@@ -36,7 +36,8 @@ def call_region(
         body, key, lambda: new_region(name), scope, fill_in, name, Label(at.span, f"in `{base}`, used here"), place, recipe
     )
     if bound is None or shared is None:
-        instance = body.place(Instance(name, "block", body.region, region=region), bound)
+        published = recipe.options.get("pretrained") if isinstance(recipe, DeclaredRecipe) else None
+        instance = body.place(Instance(name, "block", body.region, region=region, pretrained=published), bound)
     else:
         instance = body.borrow(shared)
         if instance.region is not region and not same_region(instance.region, region):

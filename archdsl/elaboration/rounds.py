@@ -36,7 +36,7 @@ def round_indices(body: Body, recipe: ClosureRecipe, count: ast.Expr) -> list[An
         hint = "A count is a whole number: `repeat 12 { … }`, or a range: `repeat i in 0..12 { … }`."
         if isinstance(value, Fraction):
             body.fail("AD0407", f"cannot repeat {value} times", count.span, "this does not divide evenly", hint=hint)
-        body.fail("AD0210", "the number of rounds must be a whole number or a range", count.span, describe(value), hint=hint)
+        body.fail("AD0235", "the number of rounds must be a whole number or a range", count.span, describe(value), hint=hint)
     if len(value) > MAX_ROUNDS:
         body.fail("AD0404", f"{len(value):,} rounds are too many", count.span, f"at most {MAX_ROUNDS:,}")
     return list(value)

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from archdsl.diagnostics import ArchError, Diagnostic, suggestion
+from archdsl.graph.ir import Published
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ KNOWN = {
 
 
 def find_pretrained(name: str) -> Path:
-    """The file or folder that holds the weights called `name`: a key of `KNOWN`, or a path.
+    """The file or folder that holds the weights that a person calls `name`: a key of `KNOWN`, or a path anywhere.
 
-    The package that carries a file is located, never imported. Raises AD0806 if the name is unknown or its package is not installed.
+    Raises AD0806 if the name is unknown or its package is not installed.
     """
     known = KNOWN.get(name)
     if known is None:
@@ -42,6 +43,49 @@ def find_pretrained(name: str) -> Path:
                 hint=suggestion(name, KNOWN, "Give one of the known names, or a path that exists."),
             )
         )
+    return _installed(name, known)
+
+
+def find_published(wanted: Published) -> Path:
+    """The file or folder of the weights that a spec names: of a known package, or beside the spec and inside its folder, links followed.
+
+    Raises AD0806 if there is none, AD0603 if it leads outside.
+    """
+    if wanted.name in KNOWN:
+        return find_pretrained(wanted.name)
+    found = next((place for place in wanted.places if place.exists()), None)
+    if found is None:
+        raise ArchError(
+            Diagnostic(
+                "AD0806",
+                f"no pretrained weights are known as `{wanted.name}`",
+                note=f"Known names: {', '.join(sorted(KNOWN))}. A path below the spec's folder, to a .gguf or .safetensors file or to a Hugging "
+                "Face folder, works as well.",
+                hint=suggestion(wanted.name, KNOWN, "Give one of the known names, or put the file beside the spec."),
+            )
+        )
+    for path in (found, *(found.iterdir() if found.is_dir() else ())):
+        if not any(_resolved(path).is_relative_to(folder) for folder in wanted.within):
+            raise ArchError(
+                Diagnostic(
+                    "AD0603",
+                    f"the weights `{wanted.name}` lead outside",
+                    note=f"`{path.name}` is a link to a place outside the folder of the spec.",
+                    hint="Copy the files beside the spec, or give them by hand: `--weights`, `build(weights=…)`.",
+                )
+            )
+    return found
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        return Path("/")
+
+
+def _installed(name: str, known: Pretrained) -> Path:
+    """The file in its package, which is located, never imported."""
     try:
         spec = find_spec(known.package)
     except (ImportError, ValueError):

@@ -144,4 +144,4 @@ def test_a_constant_holds_no_value() -> None:
     """A value belongs to one body of one graph: kept with the file, it would be missing from the next graph."""
     with pytest.raises(ArchError) as caught:
         archdsl.parse("w = param([8])\narch A { in x: [8]; return x * w }")
-    assert [d.code for d in caught.value.diagnostics] == ["AD0210"]
+    assert [d.code for d in caught.value.diagnostics] == ["AD0240"]
