@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from archdsl.compiler import text
 from archdsl.compiler.flow import Flow
-from archdsl.compiler.members import member
+from archdsl.compiler.members import member, stand_in
 from archdsl.compiler.names import RESERVED, Scope, attribute, identifier
 from archdsl.compiler.plan import Needs, readings
 from archdsl.compiler.structure import reads
@@ -236,6 +236,8 @@ class Method:
         weights = [self.instance(i) + (f".{n}" if n else "") for i in self._instances() for n, w in i.weights.items() if w.kind == "float"]
         near = [self.source[id(v)] for v in inputs] + weights
         floats += [f"{w}.dtype" for w in weights] + [f"{self.source[id(v)]}.dtype.to_real()" for v in inputs if v.type.kind == "complex"]
+        if like := stand_in(self.region):
+            floats.append(f"self.{like}.dtype")
         dtype = floats[0] if floats else "torch.get_default_dtype()"
         if kind == "complex":
             dtype += ".to_complex()"

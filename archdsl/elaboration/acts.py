@@ -24,7 +24,7 @@ def lower(body: Body, recipe: DeclaredRecipe, span: Span) -> Any:
     arguments = {p.name: scope.local[p.name] for p in parameters}
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
-            body.fail("AD0210", f"`{name}` of {recipe.name} must be a number", span, describe(value))
+            body.fail("AD0233", f"`{name}` of {recipe.name} must be a number", span, describe(value))
 
     def resolver(namespace: Any) -> Any:
         def resolve(name: str) -> Any:
@@ -37,9 +37,9 @@ def lower(body: Body, recipe: DeclaredRecipe, span: Span) -> Any:
     for name, value in recipe.options.items():
         if name in learned:
             if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
-                body.fail("AD0210", f"`{name}` of {recipe.name} begins with a number", span, describe(value))
+                body.fail("AD0233", f"`{name}` of {recipe.name} begins with a number", span, describe(value))
             arguments[name] = value
-    key = ("act", id(recipe.decl), tuple(sorted(arguments.items())))
+    key = ("act", recipe.decl, tuple(sorted(arguments.items())))
     cache = body.session.lowered
     if key not in cache:
         try:
@@ -55,4 +55,4 @@ def lowered_act(body: Body, argument: Any, span: Span) -> Any:
         argument = argument.recipe
     if isinstance(argument, DeclaredRecipe) and isinstance(argument.decl, ast.ActDecl):
         return lower(body, argument, span)
-    body.fail("AD0210", "an activation is asked for here", span, describe(argument))
+    body.fail("AD0233", "an activation is asked for here", span, describe(argument))

@@ -41,7 +41,7 @@ def configure_primitive(body: Body, callee: PrimitiveRecipe, given: Positional, 
             args[name] = _fit(body, callee.name, by_name[name], value, argument.span)
         elif callee.primitive.open:
             if isinstance(value, bool) or not isinstance(value, (int, Poly)):
-                body.fail("AD0210", f"`{name}` must be a size", argument.span, describe(value))
+                body.fail("AD0233", f"`{name}` must be a size", argument.span, describe(value))
             args.setdefault("named", {})
             args["named"] = {**args["named"], name: value}
         else:
@@ -109,7 +109,7 @@ def _fit(body: Body, owner: str, param: Param, value: Any, span: Span) -> Any:
         value = Init("constant", (float(value),)) if number else value
         ok = isinstance(value, Init)
     if not ok:
-        body.fail("AD0210", f"`{param.name}` of {owner} must be {_WORDS.get(kind, kind)}", span, f"this is {describe(value)}")
+        body.fail("AD0233", f"`{param.name}` of {owner} must be {_WORDS.get(kind, kind)}", span, f"this is {describe(value)}")
     return value
 
 
@@ -175,7 +175,7 @@ def _declared_argument(body: Body, owner: str, param: ast.Parameter, value: Any,
         words, test = _KIND_TESTS[param.kind]
         if not test(value):
             body.fail(
-                "AD0210",
+                "AD0233",
                 f"`{param.name}` of {owner} must be {words}",
                 span,
                 f"this is {describe(value)}",

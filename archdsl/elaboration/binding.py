@@ -21,9 +21,7 @@ def bind_target(body: Body, target: ast.Target, thing: Any, statement: ast.Bind)
             label, thing = thing.label, thing.inner
         if not isinstance(thing, Handed):
             body.reserved.discard(name)
-            made = Bound(body.claim(label or name, label or name, target.span), thing, body, target.span)
-            body.session.keep.append(made)
-            thing = made
+            thing = Bound(body.claim(label or name, label or name, target.span), thing, body, target.span)
     elif isinstance(thing, Value) and thing.name is None and thing.region is body.region:
         thing.name = target.id if not target.primed else f"{target.id}_next"
     body.bind(name, thing, target.span)
@@ -68,7 +66,7 @@ def _from_domain(child: Body, parameter: ast.Parameter) -> Any:
     else:
         domain = evaluate(child, parameter.domain)
         if not isinstance(domain, (StaticRange, list)):
-            child.fail("AD0210", f"the domain of `{parameter.name}` is a set or a range", parameter.domain.span, describe(domain))
+            child.fail("AD0235", f"the domain of `{parameter.name}` is a set or a range", parameter.domain.span, describe(domain))
         if len(domain) > 65536:
             child.fail("AD0404", f"the domain of `{parameter.name}` is too large", parameter.domain.span, f"{len(domain):,} values")
         options = list(domain)
@@ -103,11 +101,10 @@ def _apply_bound(body: Body, bound: Bound, inputs: list[Value], at: Application)
 @applies(Handed)
 def _apply_handed(body: Body, handed: Handed, inputs: list[Value], at: Application) -> Any:
     """The first application in a body makes the instance, later ones there share it."""
-    made = body.made.get(id(handed))
+    made = body.made.get(handed)
     if made is None:
         if isinstance(handed.recipe, (Bound, Handed)):
             return apply(body, handed.recipe, inputs, at)
         made = Bound(body.claim(at.label or handed.name, at.label, at.span), handed.recipe, body, at.span)
-        body.made[id(handed)] = made
-        body.session.keep.append(handed)
+        body.made[handed] = made
     return apply(body, made.recipe, inputs, Application(at.span, bound=made))

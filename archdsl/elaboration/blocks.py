@@ -70,7 +70,7 @@ def _written(body: Body, recipe: ClosureRecipe, inputs: list[Value], at: Applica
     return call_region(
         body,
         base,
-        (recipe.key(), id(syntax), type_key([v.type for v in inputs])),
+        (recipe.key(), syntax, type_key([v.type for v in inputs])),
         lambda name: Region(name, "block", syntax.span),
         lambda: Scope(recipe.scope.namespace, recipe.scope),
         lambda child: fill(child, syntax, [v.type for v in inputs], base, at.span),

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Span
-from archdsl.elaboration.kinds import POISON, Module, Poison, Scope
+from archdsl.elaboration.kinds import POISON, Handed, Module, Poison, Scope
 from archdsl.graph.ir import Assumption, Decision, Instance, Node, Origin, Region, TensorType, Value
 from archdsl.graph.sizes import Facts
 from archdsl.language import syntax as ast
@@ -35,7 +35,6 @@ class Session:
     evaluating: set[ast.Constant] = field(default_factory=set)  # constants whose value is being found
     lowered: dict[Hashable, Any] = field(default_factory=dict)  # acts by declaration and arguments
     nodes: int = 0
-    keep: list[Any] = field(default_factory=list)  # objects whose id() is part of a key must stay alive
     guide: Guide | None = None
 
     def following(self) -> Session:
@@ -52,9 +51,6 @@ class Bound(Module):
     owner: Body
     span: Span
     instance: Instance | None = None
-
-    def key(self) -> Hashable:
-        return ("bound", id(self))
 
 
 Decisions = dict[str, Any]  # {"": {decision name: option index}, child name: Decisions}
@@ -112,10 +108,10 @@ class Body:
         self.via = via
         self.decisions = decisions or {}
         self.path = path  # before the names of decisions made here: "layers.0/residual/"
-        self.made: dict[int, Bound] = {}  # handed recipes applied here
+        self.made: dict[Handed, Bound] = {}  # handed recipes applied here
         self.reserved: set[str] = set()
         self.naming: tuple[Any, str] | None = None  # the expression being bound, and the name it is bound to
-        self._stand_ins: dict[int, Value] = {}
+        self._stand_ins: dict[Value, Value] = {}
         self._occurrences: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._claimed: set[str] = set()
@@ -162,12 +158,11 @@ class Body:
         """The value as seen here: itself, or a stand-in for one captured from an outer body."""
         if value.region is self.region:
             return value
-        known = self._stand_ins.get(id(value))
+        known = self._stand_ins.get(value)
         if known is None:
             known = Value(value.type, self.region, None, value.name)
-            self._stand_ins[id(value)] = known
+            self._stand_ins[value] = known
             self.region.captures.append((value, known))
-            self.session.keep.append(value)
         return known
 
     def borrow(self, instance: Instance) -> Instance:
@@ -210,7 +205,6 @@ class Body:
         owner.region.instances[instance.name] = instance
         if bound is not None:
             bound.instance = instance
-            self.session.keep.append(bound)
         return self.borrow(instance)
 
     def add(
@@ -296,7 +290,9 @@ def build_region(
     another: the one that bound the module."""
     demand = Demand(body, place or body, key, region, scope, fill, name, call, recipe)
     guide = body.session.guide
-    return with_room(ROOM, lambda: guide.region(demand) if guide is not None else region_for(demand, demand.place.below(name)))
+    if guide is not None:
+        return with_room(ROOM, lambda: guide.region(demand))
+    return region_for(demand, demand.place.below(name))
 
 
 def region_for(demand: Demand, decisions: Decisions) -> Region:
@@ -339,7 +335,7 @@ def elaborate_region(demand: Demand, decisions: Decisions) -> Region:
     child = Body(session, made, demand.scope(), body, (demand.call, *body.via), decisions, f"{demand.path}/")
     session.building.append(made.name)
     try:
-        demand.fill(child)
+        with_room(ROOM, lambda: demand.fill(child))
     finally:
         session.building.pop()
     return made

@@ -129,7 +129,7 @@ def _of_values(body: Body, callee: FunctionRecipe, positional: Positional, node:
     if callee.name == "clamp" and len(args) == 3:
         return pointwise(body, "min", [pointwise(body, "max", args[:2], node.span), args[2]], node.span)
     if callee.name not in SCALAR_FUNCTIONS:
-        body.fail("AD0210", f"`{callee.name}` works on static numbers only", node.span, "given a value")
+        body.fail("AD0238", f"`{callee.name}` works on static numbers only", node.span, "given a value")
     for value, at in positional:
         if not isinstance(value, (Value, int, float, Fraction)) or isinstance(value, bool):
             body.fail("AD0210", f"`{callee.name}` cannot take {describe(value)}", at.span)
@@ -142,7 +142,7 @@ def _of_numbers(body: Body, callee: FunctionRecipe, positional: Positional, node
     for value, at in positional:
         if isinstance(value, Module):
             body.fail(
-                "AD0210",
+                "AD0237",
                 f"`{callee.name}` works on values, not on modules",
                 at.span,
                 f"this is {describe(value)}, not yet applied",

@@ -25,13 +25,13 @@ def require(body: Body, condition: ast.Expr) -> None:
         if isinstance(left, Poly) or isinstance(right, Poly):
             for side, node in ((left, condition.left), (right, condition.right)):
                 if isinstance(side, bool) or not isinstance(side, (int, Fraction, Poly)):
-                    body.fail("AD0210", "`where` compares sizes", node.span, f"this is {describe(side)}")
+                    body.fail("AD0234", "`where` compares sizes", node.span, f"this is {describe(side)}")
             _require_sizes(body, condition, left, right)
             return
     verdict = evaluate(body, condition)
     if verdict is not True:
         if not isinstance(verdict, bool):
-            body.fail("AD0210", "`where` needs a condition", condition.span, describe(verdict))
+            body.fail("AD0236", "`where` needs a condition", condition.span, describe(verdict))
         body.fail("AD0308", "the condition of `where` does not hold", condition.span, "false for this input", note=_terms(body, condition))
 
 

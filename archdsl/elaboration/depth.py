@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from archdsl.diagnostics import Label, Span, suggestion
 from archdsl.elaboration.arguments import Named, Positional
@@ -24,20 +24,25 @@ from archdsl.graph.ir import Instance, Node, Published, Region, TensorType, Valu
 from archdsl.language import syntax as ast
 
 
+@applies(Pretrained)
+def _applied(body: Body, callee: Pretrained, inputs: list[Value], at: Application) -> NoReturn:
+    body.fail(
+        "AD0203",
+        "`pretrained` takes an arch and the name of its weights",
+        at.span,
+        hint='For example `pretrained(SmolLM2, "smollm2-135m")`.',
+    )
+
+
 @calls(Pretrained)
 def _pretrained(body: Body, callee: Pretrained, positional: Positional, named: Named, node: ast.Call) -> DeclaredRecipe:
     """`pretrained(Arch, "name")`: the arch, to be filled with published weights when it is built."""
     things = [v for v, _ in positional]
     if len(things) != 2 or not isinstance(things[1], str):
-        body.fail(
-            "AD0203",
-            "`pretrained` takes an arch and the name of its weights",
-            node.span,
-            hint='For example `pretrained(SmolLM2, "smollm2-135m")`.',
-        )
+        _applied(body, callee, [], Application(node.span))
     arch = things[0]
     if not isinstance(arch, DeclaredRecipe) or not isinstance(arch.decl, ast.BlockDecl) or not arch.decl.is_arch:
-        body.fail("AD0210", "`pretrained` needs an arch", positional[0][1].span, f"this is {describe(arch)}")
+        body.fail("AD0233", "`pretrained` needs an arch", positional[0][1].span, f"this is {describe(arch)}")
     published = _published(body, things[1], positional[1][1].span)
     return DeclaredRecipe(arch.name, node.span, arch.decl, arch.namespace, dict(arch.args), {**arch.options, "pretrained": published})
 
@@ -154,7 +159,7 @@ class PartView(View):
     before: bool = True
 
     def key(self) -> Hashable:
-        return ("part", id(self.base), self.name, self.before)
+        return ("part", self.base, self.name, self.before)
 
 
 @dataclass(eq=False)
@@ -164,7 +169,7 @@ class LayersView(View):
     indices: list[int] | None = None
 
     def key(self) -> Hashable:
-        return ("layers", id(self.base), self.name, tuple(self.indices) if self.indices is not None else None)
+        return ("layers", self.base, self.name, tuple(self.indices) if self.indices is not None else None)
 
 
 @applies(PartView)
@@ -181,7 +186,7 @@ def _apply_part(body: Body, part: PartView, inputs: list[Value], at: Application
     for value, start in zip(inputs, starts):
         if value.type.sizes != start.type.sizes or value.type.kind != start.type.kind:
             body.fail("AD0301", f"this part of `{region.name}` takes {start.type}", at.span, f"given {value.type}")
-    known = dict(zip(map(id, starts), inputs))
+    known = dict(zip(starts, inputs))
     return outputs([_copy(body, part.base, region, v, known, split, at.span) for v in wanted])
 
 
@@ -229,13 +234,13 @@ def _apply_layers(body: Body, layers: LayersView, inputs: list[Value], at: Appli
     return outputs(body.add("repeat", inputs, attrs, [v.type for v in inputs], span, split.instance, [], layers.name, through=through))
 
 
-def _copy(body: Body, base: Bound, region: Region, wanted: Value, known: dict[int, Value], split: Node, span: Span) -> Value:
+def _copy(body: Body, base: Bound, region: Region, wanted: Value, known: dict[Value, Value], split: Node, span: Span) -> Value:
     """Re-makes a value of the base's body here, with all it depends on up to the known values: inputs in order, each before its use."""
     assert base.instance is not None
     open_ = [wanted]
     while open_:
         value = open_[-1]
-        if id(value) in known:
+        if value in known:
             open_.pop()
             continue
         node = value.node
@@ -246,14 +251,14 @@ def _copy(body: Body, base: Bound, region: Region, wanted: Value, known: dict[in
                 span,
                 f"`{value.name or 'a value'}` is made there",
             )
-        missing = [v for v in node.inputs if id(v) not in known]
+        missing = [v for v in node.inputs if v not in known]
         if missing:
             open_ += reversed(missing)
             continue
-        inputs, types = [known[id(v)] for v in node.inputs], [o.type for o in node.outputs]
+        inputs, types = [known[v] for v in node.inputs], [o.type for o in node.outputs]
         through = body.borrow(base.instance)
         outs = body.add(
             node.op, inputs, node.attrs, types, span, node.instance, node.borrowed, through=through, value_inputs=node.value_inputs
         )
-        known.update((id(old), new) for old, new in zip(node.outputs, outs))
-    return known[id(wanted)]
+        known.update(zip(node.outputs, outs))
+    return known[wanted]

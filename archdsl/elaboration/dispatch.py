@@ -67,7 +67,7 @@ def apply(body: Body, thing: Any, inputs: list[Any], at: Application) -> Any:
     """Applies a module to values; a single output comes back as a value, several as a tuple."""
     for item in inputs:
         if not isinstance(item, Value):
-            body.fail("AD0210", f"a module is applied to values, not to {describe(item)}", at.span)
+            body.fail("AD0237", f"a module is applied to values, not to {describe(item)}", at.span)
     return _appliers[type(thing)](body, thing, inputs, at)
 
 

@@ -32,7 +32,6 @@ class Elaborated:
 
     graph: Graph
     warnings: list[Diagnostic]
-    session: Session
 
 
 def pick_arch(namespace: Namespace, name: str | None = None) -> ast.BlockDecl:
@@ -101,7 +100,7 @@ def elaborate(
         )
     session.collector.check()
     graph = Graph(decl.name, region, session.facts, dict(region.params), region.doc, tuple(loader.sources))
-    return Elaborated(graph, session.collector.warnings, session)
+    return Elaborated(graph, session.collector.warnings)
 
 
 def _fill(body: Body, decl: ast.BlockDecl, overrides: Mapping[str, Any], inputs: list[TensorType] | None) -> None:
@@ -159,16 +158,16 @@ MAX_OPERATIONS = 1_000_000
 
 def _within_budget(body: Body, decl: ast.BlockDecl) -> None:
     """Equal rounds are elaborated once, so a small file can stand for a huge model: its operations are counted before anything is made."""
-    counts: dict[int, int] = {}
+    counts: dict[Region, int] = {}
 
     def count(region: Region) -> int:
-        if id(region) not in counts:
+        if region not in counts:
             total = len(region.nodes)
             for instance in region.instances.values():
                 children = instance.rounds if instance.rounds is not None else [instance.region] if instance.region else []
                 total += sum(count(child) for child in children)
-            counts[id(region)] = total
-        return counts[id(region)]
+            counts[region] = total
+        return counts[region]
 
     operations = count(body.region)
     if operations > MAX_OPERATIONS:

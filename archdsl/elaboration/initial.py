@@ -20,7 +20,7 @@ from archdsl.primitives.initialisers import TABLE as INITIALISERS
 def _tilde(body: Body, node: ast.Tilde) -> ShapeInit:
     shape = evaluate(body, node.shape)
     if not isinstance(shape, list):
-        body.fail("AD0210", "before `~` stands a shape", node.shape.span, describe(shape), hint="For example `param([d] ~ zeros)`.")
+        body.fail("AD0234", "before `~` stands a shape", node.shape.span, describe(shape), hint="For example `param([d] ~ zeros)`.")
     return ShapeInit(tuple(shape), initialiser(body, node.init))
 
 

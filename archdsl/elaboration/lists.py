@@ -44,7 +44,7 @@ def _range(body: Body, node: ast.Range) -> StaticRange:
     low, high = evaluate(body, node.low), evaluate(body, node.high)
     for end, where in ((low, node.low), (high, node.high)):
         if not isinstance(end, int) or isinstance(end, bool):
-            body.fail("AD0210", "a range needs whole numbers", where.span, describe(end))
+            body.fail("AD0235", "a range needs whole numbers", where.span, describe(end))
     return StaticRange(low, high + 1 if node.closed else high)
 
 
@@ -54,7 +54,7 @@ def _comprehension(body: Body, node: ast.Comprehension) -> list[Any]:
     if isinstance(source, int) and not isinstance(source, bool):
         source = StaticRange(0, source)
     if not isinstance(source, (list, tuple, StaticRange)):
-        body.fail("AD0210", "`for` runs over a list or a range", node.source.span, describe(source))
+        body.fail("AD0235", "`for` runs over a list or a range", node.source.span, describe(source))
     if len(source) > MAX_LIST:
         body.fail("AD0404", "this list would be too long", node.source.span, f"{len(source):,} items; at most {MAX_LIST:,}")
     outer = body.scope
@@ -65,7 +65,7 @@ def _comprehension(body: Body, node: ast.Comprehension) -> list[Any]:
             if node.condition is not None:
                 keep = evaluate(body, node.condition)
                 if not isinstance(keep, bool):
-                    body.fail("AD0210", "the condition must be true or false", node.condition.span, describe(keep))
+                    body.fail("AD0236", "the condition must be true or false", node.condition.span, describe(keep))
                 if not keep:
                     continue
             result.append(evaluate(body, node.value))
@@ -92,11 +92,11 @@ def _index(body: Body, node: ast.Index) -> Any:
     thing = evaluate(body, node.value)
     look = item_of(thing)
     if len(node.items) != 1 and not isinstance(thing, Value):
-        body.fail("AD0210", f"{describe(thing)} takes one index", node.span)
+        body.fail("AD0235", f"{describe(thing)} takes one index", node.span)
     found = [_index_item(body, i) for i in node.items]
     if look is None:
         body.fail(
-            "AD0210", f"{describe(thing)} has no items", node.value.span, hint="Only values, lists and labelled repeats can be indexed."
+            "AD0235", f"{describe(thing)} has no items", node.value.span, hint="Only values, lists and labelled repeats can be indexed."
         )
     return look(body, thing, found, node)
 
@@ -109,7 +109,7 @@ def _index_item(body: Body, item: ast.Expr) -> Any:
         high = evaluate(body, item.high) if item.high is not None else None
         for end in (low, high):
             if isinstance(end, bool) or not (end is None or isinstance(end, (int, Poly))):
-                body.fail("AD0210", "an index needs whole numbers", item.span, describe(end))
+                body.fail("AD0235", "an index needs whole numbers", item.span, describe(end))
         if item.closed and isinstance(high, int):
             high = high + 1 if high != -1 else None
         return slice(low, high)
@@ -117,7 +117,7 @@ def _index_item(body: Body, item: ast.Expr) -> Any:
     if isinstance(value, Value):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, Poly)):
-        body.fail("AD0210", "an index needs whole numbers", item.span, describe(value))
+        body.fail("AD0235", "an index needs whole numbers", item.span, describe(value))
     return value
 
 
@@ -137,6 +137,6 @@ def _of_value(body: Body, value: Value, found: list[Any], node: ast.Index) -> An
     if any(isinstance(i, Value) for i in found):
         if len(found) == 1:
             return primitive(body, PrimitiveRecipe("take", node.span, PRIMITIVES["take"]), [value, found[0]], at)
-        body.fail("AD0210", "an index that is a value stands alone", node.span, hint="Use take(x, index, axis=…) for other axes.")
+        body.fail("AD0235", "an index that is a value stands alone", node.span, hint="Use take(x, index, axis=…) for other axes.")
     plain = [(i.start, i.stop) if isinstance(i, slice) else i for i in found]
     return primitive(body, PrimitiveRecipe("slice", node.span, PRIMITIVES["slice"], {"items": plain}), [value], at)

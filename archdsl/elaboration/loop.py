@@ -28,7 +28,7 @@ def _loop(body: Body, recipe: ClosureRecipe, inputs: list[Value], at: Applicatio
     inputs = [body.resolve(v) for v in inputs]
     indices = round_indices(body, recipe, node.count)
     if indices and any(b - a != 1 for a, b in itertools.pairwise(indices)):
-        body.fail("AD0210", "a loop runs over a range of whole numbers", node.count.span)
+        body.fail("AD0235", "a loop runs over a range of whole numbers", node.count.span)
     name = bound.name if bound is not None else body.claim("loop", at.label, at.span)
     types = [v.type for v in inputs]
     options = _until(body, recipe, node.until)
@@ -113,7 +113,7 @@ def _step_size(body: Body, recipe: ClosureRecipe, node: ast.Loop) -> float | Non
         return None
     value = in_scope(body, recipe, node.step)
     if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
-        body.fail("AD0210", "the step of a loop is a number", node.step.span, describe(value))
+        body.fail("AD0233", "the step of a loop is a number", node.step.span, describe(value))
     return float(value)
 
 

@@ -8,25 +8,24 @@ from archdsl.diagnostics import suggestion
 from archdsl.elaboration import statics
 from archdsl.elaboration.body import Body
 from archdsl.elaboration.dispatch import attribute_of, attributes, evaluate, evaluates
-from archdsl.elaboration.kinds import POISON, Alias, DeclaredRecipe, FunctionRecipe, Poison, Pretrained, PrimitiveRecipe, Scope
+from archdsl.elaboration.kinds import MISSING, POISON, Alias, DeclaredRecipe, FunctionRecipe, Poison, Pretrained, PrimitiveRecipe, Scope
 from archdsl.elaboration.library import where_declared
 from archdsl.elaboration.statics import describe
+from archdsl.graph.functions import CONSTANTS
 from archdsl.graph.functions import FUNCTIONS as SCALAR_FUNCTIONS
 from archdsl.language import syntax as ast
 from archdsl.primitives import TABLE as PRIMITIVES
 from archdsl.primitives.initialisers import TABLE as INITIALISERS
-
-CONSTANTS: dict[str, float] = {"pi": 3.141592653589793, "e": 2.718281828459045, "inf": float("inf")}
 
 
 @evaluates(ast.Name)
 def _name(body: Body, node: ast.Name) -> Any:
     name = node.id + "'" if node.primed else node.id
     scope = body.scope
-    if scope.has(name):
-        thing = scope.find(name)
-        if thing is POISON:
-            raise Poison
+    thing = scope.find(name, MISSING)
+    if thing is POISON:
+        raise Poison
+    if thing is not MISSING:
         return thing
     if node.primed:
         body.fail(
@@ -116,7 +115,7 @@ def _constant(body: Body, decl: ast.Constant, namespace: Any) -> Any:
         evaluating.discard(decl)
     if body.session.nodes > nodes:
         body.fail(
-            "AD0210",
+            "AD0240",
             f"the constant `{decl.name}` is a value",
             decl.value.span,
             "a value belongs to one body",

@@ -19,7 +19,7 @@ from archdsl.primitives.base import REQUIRED, Param, Use
 @applies(FunctionRecipe)
 def _function(body: Body, recipe: FunctionRecipe, inputs: list[Value], at: Application) -> Any:
     if recipe.name not in SCALAR_FUNCTIONS:
-        body.fail("AD0210", f"`{recipe.name}` works on static numbers only", at.span, "given a value")
+        body.fail("AD0238", f"`{recipe.name}` works on static numbers only", at.span, "given a value")
     return pointwise(body, recipe.name, inputs, at.span)
 
 

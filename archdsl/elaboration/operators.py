@@ -13,28 +13,11 @@ from archdsl.elaboration.dispatch import Application, evaluate, evaluates
 from archdsl.elaboration.kinds import Module, PrimitiveRecipe
 from archdsl.elaboration.nodes import pointwise, primitive
 from archdsl.elaboration.statics import StaticError, describe
+from archdsl.graph.functions import OPERATORS
 from archdsl.graph.ir import Value
 from archdsl.graph.sizes import Poly
 from archdsl.language import syntax as ast
 from archdsl.primitives import TABLE as PRIMITIVES
-
-OPERATORS = {
-    "+": "add",
-    "-": "sub",
-    "*": "mul",
-    "/": "div",
-    "//": "floordiv",
-    "%": "mod",
-    "**": "pow",
-    "==": "eq",
-    "!=": "ne",
-    "<": "lt",
-    "<=": "le",
-    ">": "gt",
-    ">=": "ge",
-    "and": "and_",
-    "or": "or_",
-}
 
 
 @evaluates(ast.Number, ast.String, ast.Bool)
@@ -54,7 +37,7 @@ def _unary(body: Body, node: ast.Unary) -> Any:
         return pointwise(body, "neg" if node.op == "-" else "not_", [operand], node.span)
     if node.op == "not":
         if not isinstance(operand, bool):
-            body.fail("AD0210", f"`not` needs true or false, not {describe(operand)}", node.span)
+            body.fail("AD0236", f"`not` needs true or false, not {describe(operand)}", node.span)
         return not operand
     if operand == math.inf:
         return -math.inf
@@ -70,7 +53,7 @@ def _binary(body: Body, node: ast.Binary) -> Any:
         right = evaluate(body, node.right)
         if isinstance(right, bool):
             return right
-        body.fail("AD0210", f"`{node.op}` needs true or false on both sides", node.right.span, describe(right))
+        body.fail("AD0236", f"`{node.op}` needs true or false on both sides", node.right.span, describe(right))
     right = evaluate(body, node.right)
     if node.op in ("==", "!=") and any(a is None and isinstance(b, (Value, Module)) for a, b in ((left, right), (right, left))):
         return node.op == "!="  # known here: a value or a module is never `none`
@@ -103,7 +86,7 @@ def _of_values(body: Body, node: ast.Binary, left: Any, right: Any) -> Any:
 
 def _module_in_arithmetic(body: Body, node: ast.Binary, side: Any, where: ast.Expr) -> None:
     body.fail(
-        "AD0210",
+        "AD0237",
         f"`{node.op}` works on values, not on modules",
         where.span,
         f"this is {describe(side)}, not yet applied to anything",
@@ -137,7 +120,7 @@ def _if(body: Body, node: ast.If) -> Any:
         return pointwise(body, "where", [condition, then, otherwise], node.span)
     if not isinstance(condition, bool):
         body.fail(
-            "AD0210", "the condition of an `if` must be true or false", node.condition.span, describe(condition), hint="Compare: `n == 0`."
+            "AD0236", "the condition of an `if` must be true or false", node.condition.span, describe(condition), hint="Compare: `n == 0`."
         )
     taken = node.then if condition else node.otherwise
     if body.naming is not None and body.naming[0] is node:

@@ -29,7 +29,7 @@ def _repeat(body: Body, recipe: ClosureRecipe, inputs: list[Value], at: Applicat
     regions, carried = _unrolled(body, recipe, node, name, indices, inputs, at.span)
     distinct = list(dict.fromkeys(regions))
     captured = captured_by(distinct)
-    borrowed = list({id(x): x for r in distinct for x in r.borrowed}.values())
+    borrowed = list(dict.fromkeys(x for r in distinct for x in r.borrowed))
     for region in distinct:
         _align(region, captured, borrowed)
     instance = body.place(Instance(name, "repeat", body.region, rounds=regions), bound)
@@ -72,6 +72,6 @@ def _unrolled(
 
 def _align(region: Region, captured: list[Value], borrowed: list[Instance]) -> None:
     """Gives every round the same captures and borrowed instances in the same order, so that one call form fits all."""
-    own = {id(outer): inner for outer, inner in region.captures}
-    region.captures = [(outer, own.get(id(outer)) or Value(outer.type, region, None, outer.name)) for outer in captured]
+    own = dict(region.captures)
+    region.captures = [(outer, own.get(outer) or Value(outer.type, region, None, outer.name)) for outer in captured]
     region.borrowed = list(borrowed)

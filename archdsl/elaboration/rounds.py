@@ -36,7 +36,7 @@ def round_indices(body: Body, recipe: ClosureRecipe, count: ast.Expr) -> list[An
         hint = "A count is a whole number: `repeat 12 { … }`, or a range: `repeat i in 0..12 { … }`."
         if isinstance(value, Fraction):
             body.fail("AD0407", f"cannot repeat {value} times", count.span, "this does not divide evenly", hint=hint)
-        body.fail("AD0210", "the number of rounds must be a whole number or a range", count.span, describe(value), hint=hint)
+        body.fail("AD0235", "the number of rounds must be a whole number or a range", count.span, describe(value), hint=hint)
     if len(value) > MAX_ROUNDS:
         body.fail("AD0404", f"{len(value):,} rounds are too many", count.span, f"at most {MAX_ROUNDS:,}")
     return list(value)
@@ -55,7 +55,7 @@ def round_region(
 ) -> Region:
     """The region of one round (a side of `train`, an expert): `local` holds its index, if it has one; `path` is what its decisions begin with."""
     types = [v.type for v in inputs]
-    key = (kind, recipe.key(), id(syntax), freeze(local), type_key(types))
+    key = (kind, recipe.key(), syntax, freeze(local), type_key(types))
     return build_region(
         body,
         key,
@@ -70,11 +70,7 @@ def round_region(
 
 def captured_by(rounds: list[Region]) -> list[Value]:
     """The outer values any round captures, each once."""
-    seen: dict[int, Value] = {}
-    for region in dict.fromkeys(rounds):
-        for outer, _ in region.captures:
-            seen.setdefault(id(outer), outer)
-    return list(seen.values())
+    return list(dict.fromkeys(outer for region in rounds for outer, _ in region.captures))
 
 
 def check_keeps(body: Body, node: ast.Route, region: Region, x: Value) -> None:

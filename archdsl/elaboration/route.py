@@ -110,5 +110,5 @@ def _router(body: Body, recipe: ClosureRecipe, node: ast.Expr) -> tuple[str, lis
     args = [in_scope(body, recipe, a.value) for a in arguments]
     for value, argument in zip(args, arguments):
         if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)) or (name.id == "topk" and not isinstance(value, int)):
-            body.fail("AD0210", f"`{name.id}` takes a number", argument.span, describe(value))
+            body.fail("AD0233", f"`{name.id}` takes a number", argument.span, describe(value))
     return name.id, args

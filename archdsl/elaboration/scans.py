@@ -18,6 +18,7 @@ from archdsl.elaboration.statics import describe
 from archdsl.graph.ir import Axis, Init, Instance, Region, ScanState, TensorType, Value, Weight
 from archdsl.graph.sizes import decide_equal
 from archdsl.language import syntax as ast
+from archdsl.primitives.axes import promoted
 
 
 @attributes(DeclaredRecipe)
@@ -52,7 +53,7 @@ def _scan(body: Body, recipe: DeclaredRecipe, inputs: list[Value], at: Applicati
     region, instance = _region(body, recipe, decl, layout.steps, at)
     final = recipe.options.get("final", False)
     if not isinstance(final, bool):
-        body.fail("AD0210", "`final` is true or false", at.span, describe(final))
+        body.fail("AD0233", "`final` is true or false", at.span, describe(final))
     captured = [body.resolve(outer) for outer, _ in region.captures]
     initial, more = _initial(body, recipe, region, layout, len(inputs) + len(captured), at.span)
     attrs = {"sequenced": layout.sequenced, "initial": initial, "final": final, "body_ranks": [t.rank for t in layout.steps]}
@@ -242,11 +243,12 @@ def _state(child: Body, statement: ast.State) -> None:
                     statement.init.span,
                     f"{start.type} is not {type_}",
                 )
+            _fits_kind(child, statement.name, type_, start.type, statement.init.span)
             state.init = start
         elif isinstance(start, (int, float)) and not isinstance(start, bool):
             state.init = Init("zeros") if start == 0 else Init("constant", (float(start),))
         else:
-            child.fail("AD0210", "a state begins with a number or a value", statement.init.span, describe(start))
+            child.fail("AD0239", "a state begins with a number or a value", statement.init.span, describe(start))
     child.region.states.append(state)
     child.bind(statement.name, value, statement.name_span)
 
@@ -287,8 +289,26 @@ def _checked_state(child: Body, target: ast.Target, item: Any, statement: ast.Bi
             f"it is {want}, its next value {item.type}",
             note="A state keeps its shape from step to step.",
         )
+    _fits_kind(child, target.id, want, item.type, statement.value.span)
     state.after = item
     return item
+
+
+def _fits_kind(child: Body, name: str, want: TensorType, given: TensorType, span: Span) -> None:
+    """A state may be given bools and whole numbers where it holds floats, and not the other way: something would get lost."""
+    if promoted((want.kind, given.kind)) == want.kind:
+        return
+    wider = f"{'' if given.kind == 'float' else given.kind}[{', '.join(map(str, want.sizes))}]"
+    child.fail(
+        "AD0314",
+        f"the state `{name}` holds {_ENTRIES[want.kind]} and is given {_ENTRIES[given.kind]}",
+        span,
+        f"the state is {want}, this is {given}",
+        hint=f"Declare it so: `state {name}: {wider}`.",
+    )
+
+
+_ENTRIES = {"bool": "bools", "int": "whole numbers", "float": "real numbers", "complex": "complex numbers"}
 
 
 def _yields(child: Body, statement: ast.Yield) -> list[Value]:
@@ -312,12 +332,13 @@ def _initial(
         if given is None:
             continue
         if not isinstance(given, Value):
-            body.fail("AD0210", f"the initial `{state.name}` must be a value", span, describe(given))
+            body.fail("AD0239", f"the initial `{state.name}` must be a value", span, describe(given))
         want = (*(a.size for a in layout.lead), *state.before.type.sizes)
         if given.type.sizes not in (want, state.before.type.sizes):
             body.fail(
                 "AD0301", f"the initial `{state.name}` does not fit", span, f"{given.type}, but [{', '.join(map(str, want))}] is wanted"
             )
+        _fits_kind(body, state.name, state.before.type, given.type, span)
         initial[state.name] = start + len(values)
         values.append(body.resolve(given))
     return initial, values
@@ -337,6 +358,7 @@ def _cell(body: Body, recipe: DeclaredRecipe, decl: ast.ScanDecl, declared: list
     for state, value, step in zip(region.states, inputs[len(declared) :], steps[len(declared) :]):
         if state.before.type.sizes != step.sizes:
             body.fail("AD0301", f"the state `{state.name}` does not fit", at.span, f"{value.type} given, {state.before.type} wanted")
+        _fits_kind(body, state.name, state.before.type, step, at.span)
     results = list(region.outputs)
     results += [s.after for s in region.states if s.after is not None and s.after not in results]
     types = [TensorType((*lead, *v.type.axes), v.type.kind, True) for v in results]

@@ -29,7 +29,7 @@ def shape_of(body: Body, shape: ast.Shape) -> list[Any]:
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
             if isinstance(value, bool) or not isinstance(value, (int, Poly)):
-                body.fail("AD0210", "a shape holds sizes", dim.span, describe(value))
+                body.fail("AD0234", "a shape holds sizes", dim.span, describe(value))
             if isinstance(value, int) and value < 1:
                 body.fail("AD0407", f"a size must be at least 1, not {value}", dim.span)
             dims.append(value)
@@ -138,7 +138,7 @@ def shape_type(body: Body, shape: ast.Shape, name: str, lengths: bool) -> Tensor
         if isinstance(dim, ast.Name) and known is None:
             known = symbol(dim.id)
         if isinstance(known, bool) or not isinstance(known, (int, Poly)):
-            body.fail("AD0210", "a shape holds sizes", dim.span, f"`{dim.span.text}` is not one")
+            body.fail("AD0234", "a shape holds sizes", dim.span, f"`{dim.span.text}` is not one")
         if isinstance(known, int) and known < 1:
             body.fail("AD0407", f"a size must be at least 1, not {known}", dim.span)
         axes.append(Axis(known))

@@ -50,9 +50,9 @@ def _options(body: Body, recipe: ClosureRecipe, node: ast.Route) -> tuple[float,
         else:
             body.fail("AD0202", "`skip` takes a router, capacity=, gated= and predict=", argument.span)
     if not isinstance(options["gated"], bool):
-        body.fail("AD0210", "`gated` of skip must be true or false", node.span, describe(options["gated"]))
+        body.fail("AD0233", "`gated` of skip must be true or false", node.span, describe(options["gated"]))
     if isinstance(options["predict"], bool) or not isinstance(options["predict"], (int, float, Fraction)) or options["predict"] < 0:
-        body.fail("AD0210", "`predict` of skip is the weight of a side loss", node.span, describe(options["predict"]))
+        body.fail("AD0233", "`predict` of skip is the weight of a side loss", node.span, describe(options["predict"]))
     if isinstance(capacity, bool) or not isinstance(capacity, (int, float, Fraction)) or not 0 < capacity <= 1:
         body.fail(
             "AD0204",

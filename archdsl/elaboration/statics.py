@@ -225,7 +225,7 @@ def _total(xs: Any) -> Any:
 
 def _length(xs: Any) -> int:
     if not isinstance(xs, (list, tuple, str)) and not hasattr(xs, "__len__"):
-        raise StaticError(f"only a list has a length, not {describe(xs)}", code="AD0210")
+        raise StaticError(f"only a list has a length, not {describe(xs)}", code="AD0235")
     return len(xs)
 
 

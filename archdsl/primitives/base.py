@@ -176,7 +176,8 @@ class Primitive(Generic[A]):
     @property
     def params(self) -> tuple[Param, ...]:
         """What specs can set."""
-        return parameters(self.attributes)
+        attributes: Any = self.attributes
+        return parameters(attributes)
 
     def untold(self, method: str) -> NoReturn:
         """Stops where a pass asks for what the primitive does not say."""

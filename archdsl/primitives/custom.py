@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.graph.ir import Attrs
-from archdsl.primitives import TABLE
+from archdsl.primitives import TABLE, library
 from archdsl.primitives.base import TOLD, Primitive
 
 GROUP = "archdsl.primitives"
@@ -34,7 +34,6 @@ STRUCTURAL = frozenset(("call", "repeat", "loop", "route", "skip", "train", "sca
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _own: dict[str, Primitive[Any]] = {}
-_support: dict[str, Path] = {}  # file of support functions, by the primitive it came with
 _plugins: set[str] = set()
 
 
@@ -51,9 +50,9 @@ def register_primitive(
     if support_source_module is not None:
         path = _source_file(primitive.name, support_source_module)
         _check_support(primitive.name, path)
-        _support[primitive.name] = path
+        library.own[primitive.name] = path
     else:
-        _support.pop(primitive.name, None)
+        library.own.pop(primitive.name, None)
     _own[primitive.name] = primitive
     TABLE[primitive.name] = primitive
     return primitive
@@ -63,17 +62,12 @@ def unregister_primitive(name: str) -> None:
     """Forgets one's own primitive; unknown names are ignored."""
     if _own.pop(name, None) is not None:
         TABLE.pop(name, None)
-        _support.pop(name, None)
+        library.own.pop(name, None)
 
 
 def own_primitives() -> frozenset[str]:
     """The names of registered primitives."""
     return frozenset(_own)
-
-
-def support_files() -> tuple[Path, ...]:
-    """The support files of registered primitives."""
-    return tuple(dict.fromkeys(_support.values()))
 
 
 def load_plugins(*wanted: str) -> list[str]:
@@ -194,19 +188,16 @@ def _source_file(name: str, source: ModuleType | str | os.PathLike[str]) -> Path
 
 def _check_support(name: str, path: Path) -> None:
     """Syntax, and that no definition has the name of one that is there already."""
-    from archdsl.compiler import library
-
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError) as error:
         _wrong(f"the support of `{name}` cannot be read", f"{path.name}: {error}")
     defined = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    others = {p for p in support_files() if p != path}
-    taken = defined & {d for p in (*library.shipped_files(), *others) for d in library.definitions(p)}
+    taken = defined & {d for p in library.files() if p != path for d in library.definitions(p)}
     if taken:
         _wrong(f"the support of `{name}` defines `{min(taken)}`, which exists already", hint="Choose another name for it.")
 
 
 __all__ = [
-    "GROUP", "VARIABLE", "load_plugins", "load_wanted_plugins", "own_primitives", "register_primitive", "support_files", "unregister_primitive",
+    "GROUP", "VARIABLE", "load_plugins", "load_wanted_plugins", "own_primitives", "register_primitive", "unregister_primitive",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ What a function is worth and how it is written stands in graph/functions.py; her
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from archdsl.graph.expressions import call, const
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM, ScalarFunction
 from archdsl.graph.ir import Attrs, Kind, Node, TensorType, Value
+from archdsl.graph.torch_text import exact_choice
 from archdsl.primitives import text as level
 from archdsl.primitives.axes import aligned, broadcast, fills, promoted
 from archdsl.primitives.base import Primitive, Use, param
@@ -26,11 +28,6 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
     from archdsl.recurrence.convert import Converter
 
-_ROUNDS = ("sign", "floor", "ceil", "round", "mod", "floordiv")
-KEEPS_INTS = frozenset((*_ROUNDS, "add", "sub", "mul", "neg", "square", "max", "min", "abs"))
-ORDERS = frozenset(
-    (*_ROUNDS, "lt", "le", "gt", "ge", "max", "min", "erf", "erfc", "lgamma", "digamma", "complex", "logsigmoid", "softplus")
-)
 _BINDING = {SUM: level.ADD, PRODUCT: level.MULTIPLY, NEGATE: level.NEGATE, POWER: level.POWER, COMPARE: level.COMPARE}
 
 
@@ -74,20 +71,18 @@ class Pointwise(Elementwise[PointwiseAttrs]):
                 what = "the condition" if row.takes == "where" else f"`{row.name.rstrip('_')}`"
                 use.fail("AD0314", f"{what} needs bools", f"this is {kind}", hint="Compare first: x > 0.")
         given = promoted(kinds[1:] if row.takes == "where" else kinds)
-        if given == "complex" and row.name in ORDERS:
+        if given == "complex" and not row.complexes:
             use.fail("AD0314", f"`{row.name}` is not defined for complex values", "a complex value", hint="Use real(x), imag(x) or abs(x).")
-        if row.result == "bool":
-            return "bool"
+        if row.result in ("bool", "complex"):
+            return row.result
         if row.name == "where":
             return given
-        if row.name in ("real", "imag", "angle") or (row.name == "abs" and given == "complex"):
+        if row.result == "real" or (row.name == "abs" and given == "complex"):
             return "float"
-        if row.name == "complex":
-            return "complex"
         if row.name == "pow":  # of ints: an int only where no exponent is below zero
             exponent = (use.args.scalars or {}).get(1)
             return promoted((given, "int" if isinstance(exponent, int) and exponent >= 0 else "float"))
-        return promoted((given, "int" if row.name in KEEPS_INTS else "float"))
+        return promoted((given, "int" if row.ints else "float"))
 
     def emit(self, node: Node[PointwiseAttrs], args: list[str], e: Emitter) -> str:
         row = FUNCTIONS[node.attrs.function]
@@ -143,7 +138,7 @@ _SOLVED = {
 }
 
 
-def _operands(node: Node[Any], fixed: Callable[[complex], Any], varying: Callable[[Value], Any]) -> list[Any]:
+def _operands(node: Node[PointwiseAttrs], fixed: Callable[[complex], Any], varying: Callable[[Value], Any]) -> list[Any]:
     """What stands at each place of the function, for index notation: static numbers and values in their order."""
     scalars: dict[int, Any] = node.attrs.scalars
     values = iter(node.inputs)
@@ -163,14 +158,19 @@ def _scalar_kind(value: Any) -> Kind:
     return "bool" if isinstance(value, bool) else "float" if isinstance(value, float) else "int"
 
 
-def _counts(row: ScalarFunction, node: Node[Any]) -> bool:
+def _counts(row: ScalarFunction, node: Node[PointwiseAttrs]) -> bool:
     """True if bool operands must become numbers first: torch neither subtracts bools nor adds them up."""
     if row.takes != "number" or row.result == "bool":
         return False
     return row.name != "mul" or all(value.type.kind == "bool" for value in node.inputs)
 
 
-def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node[Any], e: Emitter) -> str:
+def _single(value: Any) -> bool:
+    """Whether float32 holds a number exactly: torch takes plain numbers in that where no tensor says otherwise."""
+    return not isinstance(value, (int, float)) or not math.isfinite(value) or ctypes.c_float(value).value == value
+
+
+def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node[PointwiseAttrs], e: Emitter) -> str:
     """The torch text, with the forms that torch wants where an operand is a plain number."""
     if row.name == "floordiv":
         whole = node.outputs[0].type.kind == "int"
@@ -185,7 +185,9 @@ def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node[
         (i,) = scalars
         texts[i] = f"torch.full_like({texts[1 - i]}, {texts[i]})"
     if row.name == "where" and scalars >= {1, 2} and node.outputs[0].type.kind == "float":
-        return method(row.torch.format(*texts), "to", e.placement("float"))
+        if exact_choice(node.attrs.scalars[1], node.attrs.scalars[2]):
+            return method(row.torch.format(*texts), "to", e.placement("float"))
+        texts[2] = f"torch.full((), {texts[2]}, {e.placement('float')})"
     if row.level == CALL:
         return row.torch.format(*texts)
     tight = _BINDING[row.level]

@@ -12,6 +12,7 @@ from archdsl.graph.ir import Node, Region, Value
 from archdsl.recurrence.definition import Definition, NotElementary, Pair, Table, sizes_of
 from archdsl.recurrence.split import Parts, split
 from archdsl.recurrence.step import INDICES, Equation, StateOf, Step, Tensor, access, reindexed
+from archdsl.recurrence.whole import large
 
 
 @dataclass
@@ -53,8 +54,11 @@ class Converter:
         for value in [v for n in parts.core for v in n.inputs] + parts.exits:
             uses[id(value)] = uses.get(id(value), 0) + 1
         self.uses = uses
+        self.counting = large(region.nodes)
         states = []
         for state in region.states:
+            if state.before.type.kind == "int":
+                raise NotElementary(f"the state {state.name} counts in whole numbers")
             states.append((state, self.declared(state.before, state.name, "state")))
         constant = {id(v) for v in region.inputs if not v.type.batched} | {id(inner) for _, inner in region.captures}
         for value in parts.entries:
@@ -168,6 +172,8 @@ class Converter:
         primitive = self.primitives.get(node.op)
         if primitive is None:
             raise NotElementary(f"`{node.op}` has no index notation", node.origin.span)
+        if id(node) in self.counting:
+            raise NotElementary("whole numbers that may become large are counted in the step", node.origin.span)
         result: Definition | list[Definition] | list[Definition | Pair]
         if any(v.type.kind == "complex" for v in (*node.inputs, *node.outputs)):
             result = primitive.complex_equations(node, self)

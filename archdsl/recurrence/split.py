@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from archdsl.graph.ir import Node, Region, Value, lead_axes
 from archdsl.recurrence.definition import Moves, Table
+from archdsl.recurrence.whole import large
 
 
 @dataclass
 class Parts:
-    """before, core, after: nodes of the region in order. entries: values the core reads that are made before it (or are inputs); exits: values
-    of the core that the yields and the part after it need."""
+    """before, core, after: nodes of the region in order. entries: values that the core reads, or that are next states, and that are made before
+    it (or are inputs); exits: values of the core that the yields and the part after it need."""
 
     before: list[Node]
     core: list[Node]
@@ -37,7 +38,8 @@ def split(region: Region, primitives: Table) -> Parts:
     late = {id(n) for n in after}
     core = [n for n in nodes if id(n) not in moved and id(n) not in late]
     made = {id(o) for n in core for o in n.outputs} | {id(s.before) for s in region.states}
-    entries = _unique(v for n in core for v in n.inputs if id(v) not in made)
+    read = [*(v for n in core for v in n.inputs), *(s.after for s in region.states if s.after is not None)]
+    entries = _unique(v for v in read if id(v) not in made)
     wanted = [*region.outputs, *(v for n in after for v in n.inputs)]
     exits = _unique(v for v in wanted if id(v) in made)
     return Parts(before, core, after, entries, exits)
@@ -79,14 +81,15 @@ def _reading_led(nodes: list[Node]) -> set[int]:
 
 
 def _hoisted(nodes: list[Node], stateful: set[int], moves: dict[int, Moves]) -> list[Node]:
-    """State-free heavy nodes and what they need. Sources (parameters) stay where they are used."""
+    """State-free heavy nodes, those that count in large whole numbers, and what they need. Sources (parameters) stay where they are used."""
+    counting = large(nodes)
     free = [n for n in nodes if n.inputs and not any(id(o) in stateful for o in n.outputs)]
     wanted: set[int] = set()
     chosen: list[Node] = []
     for node in reversed(free):
         # Varying inputs only: a product of parameters alone is no work over time.
         heavy = moves[id(node)] and any(v.type.batched for v in node.inputs)
-        if heavy or any(id(o) in wanted for o in node.outputs):
+        if heavy or id(node) in counting or any(id(o) in wanted for o in node.outputs):
             chosen.append(node)
             wanted |= {id(v) for v in node.inputs}
     return chosen[::-1]

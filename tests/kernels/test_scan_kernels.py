@@ -219,7 +219,7 @@ def test_the_operators_are_sound(use: str) -> None:
         kept = out[len(k.yields) + len(k.states) :]
         grads = [torch.ones_like(o) for o in out[: len(k.yields) + len(k.states)]]
         plain = [[x.detach() for x in xs] for xs in (given.inputs, given.weights)]
-        torch.library.opcheck(scan_backward_op, (k.key, *plain, None, kept, "1" * len(grads), grads))
+        torch.library.opcheck(scan_backward_op, (k.key, *plain, None, kept, "1" * len(grads), grads, "0" * len(kept), []))
 
 
 def test_shapes_without_data_and_flops() -> None:

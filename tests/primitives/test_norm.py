@@ -211,3 +211,15 @@ def test_refused():
     assert refused("batchnorm", value(4), momentum=2.0).code == "AD0261"
     assert refused("rmsnorm", value(4, kind="int")).code == "AD0314"
     assert refused("rmsnorm", value(4), scale="yes").code == "AD0260"
+
+
+@pytest.mark.parametrize("name", ["rmsnorm", "layernorm"])
+def test_second_derivatives_of_a_norm_that_keeps_its_output_are_refused(name):
+    off = {"rmsnorm": {"scale": False}, "layernorm": {"scale": False, "bias": False}}[name]
+    made, plain = (Made(name, value(4, 6), saves=saves, **off) for saves in ("output", "input"))
+    x = f64(3, 4, 6).requires_grad_()
+    close(*(torch.autograd.grad(m(x).pow(3).sum(), x, create_graph=True)[0] for m in (made, plain)))
+    for loss in (made(x).pow(3).sum(), made(x).sum()):  # the second's gradient depends on what was kept alone
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        with pytest.raises(RuntimeError, match="no second derivatives"):
+            torch.autograd.grad(gradient.sum(), x)

@@ -1,4 +1,4 @@
-"""Steps to hold forms to: small scans of every class, inputs for them, and the plain loop over a step's equations."""
+"""Steps to hold forms to: small scans of every class, inputs for them, and what the plain loop over a step's equations gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archdsl.primitives import TABLE
 from archdsl.recurrence.classes import Classified
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.convert import convert
-from archdsl.recurrence.forms.evaluate import Evaluator
+from archdsl.recurrence.forms.stepwise import loop
 from archdsl.recurrence.step import Step
 from tests.rounding import near
 
@@ -120,35 +120,6 @@ class Tensors:
     @property
     def all(self) -> list[Tensor]:
         return [*self.inputs, *self.weights, *self.begin]
-
-
-def loop(
-    step: Step, inputs: Sequence[Tensor], weights: Sequence[Tensor], begin: Sequence[Tensor], lengths: Tensor | None = None
-) -> tuple[list[Tensor], list[Tensor]]:
-    """One step after another under plain autograd: what every form is held to."""
-    time = inputs[0].shape[1]
-    states = list(begin)
-    kept: list[list[Tensor]] = []
-    tensors = {t.name: t for t in step.tensors}
-    fixed = {t.name: w.reshape(-1, 1, *t.shape) for t, w in zip(step.of("constant", "weight"), weights)}
-    for name, w in fixed.items():
-        if w.shape[0] > 1:
-            fixed[name] = w.repeat(inputs[0].shape[0] // w.shape[0], *[1] * (w.dim() - 1))
-    for t in range(time):
-        env = {p.name: x[:, t : t + 1] for p, x in zip(step.of("input"), inputs)} | fixed
-        env |= {s.before: x.unsqueeze(1) for s, x in zip(step.states, states)}
-        Evaluator(env, inputs[0]).run(step.equations, tensors)
-        n = inputs[0].shape[0]
-        new = [env[s.after].expand(n, 1, *step.tensor(s.after).shape).squeeze(1) for s in step.states]
-        found = [env[y].expand(n, 1, *step.tensor(y).shape).squeeze(1) for y in step.yields]
-        if lengths is not None:
-            runs = t < lengths
-            new = [torch.where(runs.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(new, states)]
-            found = [torch.where(runs.view(-1, *[1] * (y.dim() - 1)), y, torch.zeros_like(y)) for y in found]
-        states = new
-        kept.append(found)
-    yields = [torch.stack(column, 1) for column in zip(*kept)]
-    return yields, states
 
 
 def gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], seed: int = 1) -> list[Tensor]:

@@ -92,6 +92,15 @@ def test_delta_rules_in_bfloat16_only(use: str, standin: dict[str, Any]) -> None
     torch.testing.assert_close(low[0][0], plain[0][0], rtol=0.05, atol=0.05)
 
 
+def test_second_derivatives_are_refused_in_words(standin: dict[str, Any]) -> None:
+    given = Tensors("gated_linear", 40, torch.float32)
+    yields, _ = Program(classified("gated_linear")).run(given.inputs, given.weights, given.begin, None, Setting(fla=True))
+    assert standin["calls"] == 2
+    torch.autograd.grad(yields[0].sum(), given.inputs, retain_graph=True)
+    with pytest.raises(RuntimeError, match="ARCHDSL_KERNELS=loop"):
+        torch.autograd.grad(yields[0].sum(), given.inputs, create_graph=True)
+
+
 def test_not_used_where_it_disagrees(standin: dict[str, Any]) -> None:
     standin["wrong"] = 0.1
     given = Tensors("gated_linear", 40, torch.float32)
