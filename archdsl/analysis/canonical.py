@@ -174,7 +174,7 @@ class Listing:
 
     def _owner(self, frame: Frame, node: Node) -> Place:
         """The place in which a node's instances are meant: the frame's own, or the instance a depth program goes through."""
-        base = node.attrs.get("through")
+        base = node.through
         return frame.place if base is None else self._below(*frame.place.find(base))
 
     def _weights(self, place: Place, instance: Instance) -> int:

@@ -190,9 +190,9 @@ class _Search:
 def said(node: Node) -> str:
     """A node as a spec calls it."""
     if node.op == "pointwise":
-        return str(node.attrs["function"]).rstrip("_")
+        return str(node.attrs.function).rstrip("_")
     if node.op == "act":
-        return str(getattr(node.attrs.get("act"), "name", "act"))
+        return str(node.attrs.act.name)
     return node.instance.region.name if node.op == "call" and node.instance is not None and node.instance.region is not None else node.op
 
 

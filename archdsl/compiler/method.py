@@ -175,7 +175,7 @@ class Method:
         known = self.modules.get(id(instance))
         if known is not None:
             return known
-        through: Instance | None = node.attrs.get("through") if node is not None else None
+        through: Instance | None = node.through if node is not None else None
         if through is not None and instance.owner is not self.region:
             return member(instance, self.instance(through))
         return member(instance)
@@ -275,8 +275,8 @@ class NodeEmitter:
     def weight(self, name: str) -> str:
         return f"{self.self}.{name}" if name else self.self
 
-    def module_source(self, name: str) -> str:
-        return self._method.instance(self._node.attrs[name], self._node)
+    def module_source(self, instance: Instance) -> str:
+        return self._method.instance(instance, self._node)
 
     def define(self, name: str, source: str) -> str:
         return self._method.owner.file.define(name, source)

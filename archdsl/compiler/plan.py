@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from archdsl.compiler.causality import Report, causality
 from archdsl.compiler.flow import FIXED, Flow, Flows, Place
 from archdsl.compiler.structure import CALLS, body_of, feeds
-from archdsl.graph.ir import Axis, Graph, Kind, Node, Region, Value
+from archdsl.graph.ir import Axis, Graph, Instance, Kind, Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives import TABLE
 
@@ -47,8 +47,8 @@ class Probe:
     def weight(self, name: str) -> str:
         return f"{self.self}.{name}" if name else str(self.self)
 
-    def module_source(self, name: str) -> str:
-        return f"self.{self.node.attrs[name].name}"
+    def module_source(self, instance: Instance) -> str:
+        return f"self.{instance.name}"
 
     def support(self, name: str) -> str:
         return name

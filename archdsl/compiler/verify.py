@@ -59,7 +59,7 @@ def _names_unique(region: Region) -> Iterator[str]:
 def _instances_in_reach(region: Region) -> Iterator[str]:
     reach = {id(i) for i in region.instances.values()} | {id(i) for i in region.borrowed}
     for node in region.nodes:
-        through: Instance | None = node.attrs.get("through")
+        through = node.through
         parts = {id(i) for i in through.region.instances.values()} if through is not None and through.region is not None else set()
         for instance in [*([node.instance] if node.instance is not None else []), *node.borrowed]:
             if id(instance) not in reach | parts:

@@ -61,22 +61,14 @@ def primitive(body: Body, recipe: PrimitiveRecipe, inputs: list[Any], at: Applic
 def _node(body: Body, recipe: PrimitiveRecipe, values: list[Value], at: Application) -> Any:
     p = recipe.primitive
     args = _complete(body, recipe, at.span)
-    values, borrowed = _taken_from_arguments(body, recipe, args, values, at.span)
-    use = Use(
-        p,
-        args,
-        [v.type for v in values],
-        Origin(at.span, body.via),
-        body.session.facts,
-        body.session.collector,
-        body.region.assumptions,
-        {},
-        dict(args),
-    )
+    values, borrowed, value_inputs = _taken_from_arguments(body, recipe, args, values, at.span)
+    session, origin = body.session, Origin(at.span, body.via)
+    types = [v.type for v in values]
+    use = Use(p, p.attributes(**args), types, origin, session.facts, session.collector, body.region.assumptions, {})
     types = p.infer(use)
     instance = _instance(body, recipe, use, at) if use.weights else None
     occurrence = instance.name if instance else at.label or recipe.name
-    made = body.add(p.name, values, use.attrs, types, at.span, instance, borrowed, occurrence)
+    made = body.add(p.name, values, use.attrs, types, at.span, instance, borrowed, occurrence, value_inputs=value_inputs)
     return tuple(made) if p.several else outputs(made)
 
 
@@ -100,13 +92,17 @@ def _complete(body: Body, recipe: PrimitiveRecipe, span: Span) -> dict[str, Any]
 
 def _taken_from_arguments(
     body: Body, recipe: PrimitiveRecipe, args: dict[str, Any], values: list[Value], span: Span
-) -> tuple[list[Value], list[Instance]]:
-    """Arguments that are values become inputs, modules the instances they stand for, acts their lowered forms; `args` is changed."""
+) -> tuple[list[Value], list[Instance], dict[str, int]]:
+    """Arguments that are values become inputs, modules the instances they stand for, acts their lowered forms; `args` is changed.
+
+    Gives the inputs, the instances, and which input each parameter is that was given as a value.
+    """
     borrowed: list[Instance] = []
+    value_inputs: dict[str, int] = {}
     for param in recipe.primitive.params:
         argument = args.get(param.name)
         if isinstance(argument, Value):
-            args.setdefault("value_inputs", {})[param.name] = len(values)
+            value_inputs[param.name] = len(values)
             values = [*values, body.resolve(argument)]
             args[param.name] = values[-1].type
         elif param.kind == "module" and isinstance(argument, Module):
@@ -115,7 +111,7 @@ def _taken_from_arguments(
             args[param.name] = instance
         elif param.kind == "act" and isinstance(argument, Module):
             args[param.name] = lowered_act(body, argument, span)
-    return values, borrowed
+    return values, borrowed, value_inputs
 
 
 def _instance(body: Body, recipe: PrimitiveRecipe, use: Use, at: Application) -> Instance:

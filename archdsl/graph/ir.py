@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from archdsl.diagnostics import Label, Span
 from archdsl.graph.sizes import Size
 
 Kind = Literal["float", "int", "bool", "complex"]
+A = TypeVar("A")
 
 _identities = itertools.count(1)
 
@@ -149,8 +150,22 @@ class Origin:
     via: tuple[Label, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attrs:
+    """Base of what an operation was told and found out about itself: a frozen dataclass beside the operation's class (see primitives/base.py)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredAttrs(Attrs):
+    """Of a weight that a spec declares, `param R: [h: n, n]`: `lead` counts the axes in front of the colon, one entry per head."""
+
+    shape: list[int]
+    init: Init
+    lead: int
+
+
 @dataclass(eq=False, slots=True, repr=False)
-class Node:
+class Node(Generic[A]):
     """One operation. `op` is a primitive's name or one of the structural ops:
 
     call     instance.region applied                    inputs: arguments, then the region's captures
@@ -163,15 +178,28 @@ class Node:
 
     op: str
     inputs: list[Value]
-    attrs: dict[str, Any]
+    attrs: A
     outputs: list[Value]
     origin: Origin
     instance: Instance | None = None
     borrowed: list[Instance] = field(default_factory=list)  # what the callee borrows, resolved in this region
     occurrence: str = ""  # name of this use within the region: state slot
+    value_inputs: dict[str, int] = field(default_factory=dict)  # parameters given as values: which input each one is
+    through: Instance | None = None  # of a part taken out of another instance (a depth program): the one that owns what it uses
 
     def __repr__(self) -> str:
         return f"<Node {self.op} {self.occurrence}>"
+
+
+def attributes(node: Node) -> dict[str, Any]:
+    """A node's attributes by name, for readers that treat all operations alike."""
+    attrs: Any = node.attrs
+    return {f.name: getattr(attrs, f.name) for f in fields(attrs)} if isinstance(attrs, Attrs) else attrs
+
+
+def lead_axes(node: Node) -> int:
+    """How many axes of a declared weight hold one entry per head; 0 for everything else."""
+    return node.attrs.lead if isinstance(node.attrs, DeclaredAttrs) else 0
 
 
 @dataclass(frozen=True, slots=True)

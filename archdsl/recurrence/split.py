@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archdsl.graph.ir import Node, Region, Value
+from archdsl.graph.ir import Node, Region, Value, lead_axes
 from archdsl.recurrence.definition import Moves, Table
 from archdsl.recurrence.whole import large
 
@@ -74,7 +74,7 @@ def _reading_led(nodes: list[Node]) -> set[int]:
     values: set[int] = set()
     found: set[int] = set()
     for node in nodes:
-        if node.attrs.get("lead") or any(id(v) in values for v in node.inputs):
+        if lead_axes(node) or any(id(v) in values for v in node.inputs):
             values |= {id(o) for o in node.outputs}
             found.add(id(node))
     return found
