@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from archdsl.analysis.checked import Checked
 from archdsl.analysis.contracts import check_contracts
+from archdsl.analysis.witness import check_own
 from archdsl.diagnostics import Diagnostic
 from archdsl.elaboration.elaborate import elaborate, pick_arch
 from archdsl.graph.ir import instances
 from archdsl.language.loader import Loader, Namespace
-from archdsl.primitives.custom import load_wanted_plugins
+from archdsl.primitives import TABLE
+from archdsl.primitives.custom import load_wanted_plugins, own_primitives
 from archdsl.share import share
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Spec(Checked):
         from archdsl.compiler.inverse import reversible_warnings
         from archdsl.recurrence.advice import scan_warnings
 
-        return [*self.noticed, *scan_warnings(self.graph), *reversible_warnings(self.graph)]
+        return [*self.noticed, *scan_warnings(self.graph, TABLE), *reversible_warnings(self.graph)]
 
     def at(self, **overrides: Any) -> Spec:
         """The same arch with some parameters set otherwise. Its contracts are not checked again."""
@@ -80,10 +82,11 @@ class Spec(Checked):
         found: set[str] = set()
         for path, instance in instances(self.graph.root):
             if instance.pretrained is not None and instance.region is not None:
+                from archdsl.runtime.pretrained import find_published
                 from archdsl.runtime.weights import load_weights
 
                 part = model.get_submodule(path)
-                report = load_weights(part, instance.pretrained, spec=self, spec_params=instance.region.params)
+                report = load_weights(part, find_published(instance.pretrained), spec=self, spec_params=instance.region.params)
                 found |= {f"{path}.{name}" if path else name for name in report.loaded}
         return found
 
@@ -176,6 +179,8 @@ def _spec(
     load_wanted_plugins()
     done = elaborate(namespace, loader, arch, overrides, decided)
     checked = check_contracts(namespace, loader, done, arch, overrides) if contracts and not decided else []
+    if os.environ.get("ARCHDSL_VERIFY") and own_primitives():
+        check_own(done.graph)
     texts = [e.span.text for e in checked]
     return Spec(done.graph, namespace, loader, dict(overrides), done.warnings, contracts=texts)
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch
 from record import write_result
 
-from archdsl.runtime import find_pretrained, load_tokenizer
+from archdsl.runtime import find_published, load_tokenizer
 from archdsl.search.depth.judge import Judge
 from archdsl.search.depth.program import distinct_runs, layer_runs
 from archdsl.search.depth.questions import TASKS, ask, generate
@@ -61,7 +61,8 @@ def main() -> None:
     budget, count = (int(text) for text in (sys.argv[1:] + ["40", "8"][len(sys.argv) - 1 :])[:2])
     torch.set_num_threads(1)
     skeleton = load_skeleton("smollm2_depth")
-    stack, tokenizer = Stack.build(skeleton), load_tokenizer(find_pretrained(skeleton.pretrained or ""))
+    assert skeleton.pretrained is not None
+    stack, tokenizer = Stack.build(skeleton), load_tokenizer(find_published(skeleton.pretrained))
     task = next(task for task in TASKS if task.name == "products")
     questions = ask(task, generate(task, count, seed=0), tokenizer, 0)
     found: dict[str, object] = {"questions": len(questions), "bound": BOUND}

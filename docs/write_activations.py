@@ -9,7 +9,7 @@ from pathlib import Path
 
 from written import main
 
-from archdsl.analysis.activations import FUNCTIONS, Properties, library, properties
+from archdsl.analysis.activations import NAMED, Properties, library, properties
 from archdsl.graph.acts import Act
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ def page() -> str:
 def _read() -> tuple[dict[str, str], dict[str, list[str]]]:
     """The remark behind each act, and the acts below each heading."""
     notes: dict[str, str] = {}
-    sections: dict[str, list[str]] = {"functions of the language": list(FUNCTIONS)}
+    sections: dict[str, list[str]] = {"functions of the language": list(NAMED)}
     title = ""
     for line in SOURCE.read_text(encoding="utf-8").splitlines():
         if heading := re.match(r"# ---- (.*)", line):

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import archdsl
 from archdsl.graph.ir import Init, Node, TensorType
-from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.base import Param, Use
 from archdsl.primitives.emitter import Emitter
+from archdsl.primitives.traits import Elementwise
 
 
-class Shrink(Primitive):
-    """x [.., d] -> [.., d]."""
+class Shrink(Elementwise):
+    """x [.., d] -> [.., d], each entry by itself: its base says that it reads no other position, keeps no state and draws nothing."""
 
     name = "shrink"
     params = (Param("start", "number", 0.1, "where the thresholds begin"),)
@@ -32,10 +33,6 @@ class Shrink(Primitive):
             use.fail("AD0310", "shrink needs floats", f"this is {x}")
         use.weight("theta", (x.axes[-1].size,), Init("constant", (float(use.args["start"]),)))
         return [x]
-
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        """Works on each position alone, so it is causal along every axis."""
-        return None
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         """The source text of one use; `soft_threshold` is copied from the support file into what is emitted."""

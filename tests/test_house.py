@@ -73,3 +73,10 @@ def test_files_and_functions_are_short() -> None:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (taken := (node.end_lineno or 0) - node.lineno + 1) > FUNCTION:
                 long.append(f"{where}: {node.name} takes {taken} lines")
     assert long == []
+
+
+def test_the_files_that_the_page_names_are_there() -> None:
+    text = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[a-z_-]+(?:/[a-z_-]+)*\.(?:py|arch|lark|md|yaml)", text))
+    assert len(named) > 30
+    assert sorted(name for name in named if not any((base / name).exists() for base in (ROOT, PACKAGE, ROOT / "docs"))) == []

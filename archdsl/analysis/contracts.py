@@ -249,9 +249,9 @@ class _Figures:
         from archdsl.compiler.causality import causality
 
         report = causality(self.graph, self.flows)
-        if report.causal is wanted:
+        if report.causal is wanted and not report.unknown:
             return
-        if not wanted:
+        if report.causal:
             raise _Failed(node, "the model is causal")
         expected = Label(node.span, "expected here")
         raise ArchError(*(d.with_labels(expected) for d in report.diagnostics(self.graph)))

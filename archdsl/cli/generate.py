@@ -94,7 +94,10 @@ def generate(
         settings = trained_with(path, settings)
         path = newest(path)
     spec = load_spec(file, settings, arch, root)
-    tokenizer = tokenizer_for(path or _published(spec), tokenizer_path)
+    decoding = spec.causality
+    if not decoding.decodable:
+        raise fail("AD0809", "this model has no decoding step", note=f"{decoding.reason}.")
+    tokenizer = tokenizer_for(path or _published(spec), tokenizer_path, beside=path is None)
     tokens = _encode(tokenizer, text, chat, system)
     given = None if path is None else str(path)
     model = make(spec, device=device, dtype=dtype, seed=seed, threads=threads, max_params=max_params, weights=given)
@@ -109,9 +112,9 @@ def _published(spec: Spec) -> Path:
         raise click.UsageError(
             "give --weights: the spec names no `pretrained` ones." if not names else "give --weights: the spec names several."
         )
-    found = weights_path(names.pop())
-    assert found is not None
-    return found
+    from archdsl.runtime.pretrained import find_published
+
+    return find_published(names.pop())
 
 
 def _prompt(prompt: str | None, prompt_file: str | None) -> str:

@@ -9,15 +9,20 @@ from archdsl.compiler.structure import carried, live, reads
 from archdsl.diagnostics import Diagnostic, Label, Span
 from archdsl.graph.ir import Axis, Graph, Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
+from archdsl.primitives import TABLE
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One look-ahead: the node, why it looks ahead, and the occurrences through which it is reached (`layers.attention.attend`)."""
+    """One look-ahead: the node, why it looks ahead, and the occurrences through which it is reached (`layers.attention.attend`).
+
+    declared: False where the node's primitive does not say which positions it reads, so that nothing is known.
+    """
 
     node: Node
     reason: str
     path: str
+    declared: bool = True
 
     @property
     def span(self) -> Span:
@@ -30,6 +35,16 @@ class Finding:
     def diagnostic(self, title: str = "this model is not causal") -> Diagnostic:
         """The finding as a problem at the place where the op was written."""
         origin = self.node.origin
+        if not self.declared:
+            return Diagnostic(
+                "AD0703",
+                "whether this model is causal is not known",
+                origin.span,
+                f"`{self.node.op}` {self.reason}",
+                origin.via,
+                f"Reached as {self.path}. A primitive of one's own says it by its method `time`.",
+                "Let `time` give a Reach there, or drop the contract.",
+            )
         return Diagnostic(
             "AD0701",
             title,
@@ -37,22 +52,20 @@ class Finding:
             f"`{self.node.op}` {self.reason}",
             origin.via,
             f"Reached as {self.path}. A causal op gives at each position a result of that position and earlier ones.",
-            _HINTS.get(self.node.op, "Use a causal form of it, or drop the contract."),
+            self._hint(),
         )
 
-
-_HINTS = {
-    "attend": "Write `attend(q, k, v, causal=true)`.",
-    "conv": "Use `causal_conv`, which pads on the left only.",
-    "conv1d": "Use `causal_conv`, which pads on the left only.",
-}
+    def _hint(self) -> str:
+        said = TABLE[self.node.op].causal_form if self.node.op in TABLE else ""
+        return said or "Use a causal form of it, or drop the contract."
 
 
 @dataclass(eq=False)
 class Report:
     """causal: no look-ahead along `axis`. axis: the size of the time axis as text, None if no output follows an input's axis.
 
-    decodable: causal, and the axis has a symbolic size, so that new positions can be fed one at a time; else `reason` says why not.
+    decodable: causal, the axis has a symbolic size, so that new positions can be fed one at a time, and all that reads earlier ones has a
+    step form; else `reason` says why not.
     decoded: the root inputs that bring new positions.
     """
 
@@ -64,6 +77,11 @@ class Report:
     decoded: list[Value] = field(default_factory=list)
     flow: Flow | None = None
     size: Poly | None = None
+
+    @property
+    def unknown(self) -> list[Finding]:
+        """What keeps it open whether the graph is causal: nothing is known to look ahead, and some primitives do not say."""
+        return self.lookaheads if not any(f.declared for f in self.lookaheads) else []
 
     def diagnostics(self, graph: Graph) -> list[Diagnostic]:
         """One problem per look-ahead, for `expect causal`."""
@@ -88,13 +106,15 @@ def causality(graph: Graph, known: dict[Size, Flows] | None = None) -> Report:
 
 
 def _judge(graph: Graph, axis: Axis, flow: Flow) -> Report:
-    found = findings(flow)
+    found, stepless = findings(flow)
     decoded = [v for v in graph.root.inputs if flow.place(v).moving]
     report = Report(not found, str(axis.size), found, decoded=decoded, flow=flow)
     if found:
         report.reason = f"`{found[0].node.op}` {found[0].reason}"
     elif not isinstance(axis.size, Poly) or axis.size.name is None:
         report.reason = f"the time axis has the fixed size {axis.size}"
+    elif stepless:
+        report.reason = f"`{stepless[0].node.op}` {stepless[0].reason}"
     else:
         report.decodable, report.size = True, axis.size
     return report
@@ -124,9 +144,13 @@ def _place(value: Value, axis: Axis) -> Place:
     return Place(True, tuple(same)) if same else FIXED
 
 
-def findings(flow: Flow) -> list[Finding]:
-    """Every look-ahead that the outputs depend on, once, with the path of its first occurrence. What only side losses need does not count."""
+def findings(flow: Flow) -> tuple[list[Finding], list[Finding]]:
+    """Every look-ahead that the outputs depend on, once, with the path of its first occurrence; and what has no step form that it needs.
+
+    What only side losses need does not count.
+    """
     found: dict[tuple[int, int, int, str], Finding] = {}
+    stepless: dict[tuple[int, int, int, str], Finding] = {}
     seen: set[tuple[int, frozenset[int] | None]] = set()
 
     def visit(flow: Flow, path: tuple[str, ...], needed: frozenset[int] | None) -> None:
@@ -134,11 +158,12 @@ def findings(flow: Flow) -> list[Finding]:
             return
         seen.add((id(flow), needed))
         nodes, wanted = _needed(flow.region, needed)
-        for item in flow.lookaheads:
-            if id(item.node) in nodes:
-                span = item.node.origin.span
-                key = (id(span.source), span.start, span.end, item.reason)
-                found.setdefault(key, _finding(item, path))
+        for kept, items in ((found, flow.lookaheads), (stepless, flow.stepless)):
+            for item in items:
+                if id(item.node) in nodes:
+                    span = item.node.origin.span
+                    key = (id(span.source), span.start, span.end, item.reason)
+                    kept.setdefault(key, _finding(item, path))
         for node in flow.region.nodes:
             if id(node) not in nodes:
                 continue
@@ -149,7 +174,7 @@ def findings(flow: Flow) -> list[Finding]:
                     visit(child, (*path, node.occurrence), of_child)
 
     visit(flow, (), None)
-    return list(found.values())
+    return list(found.values()), list(stepless.values())
 
 
 def _needed(region: Region, needed: frozenset[int] | None) -> tuple[set[int], set[int]]:
@@ -190,7 +215,7 @@ def _handed_on(region: Region, needed: frozenset[int], count: int, offset: int) 
 
 
 def _finding(item: LookAhead, path: tuple[str, ...]) -> Finding:
-    return Finding(item.node, item.reason, ".".join((*path, item.node.occurrence)))
+    return Finding(item.node, item.reason, ".".join((*path, item.node.occurrence)), item.declared)
 
 
 __all__ = ["Finding", "Report", "causality", "findings"]

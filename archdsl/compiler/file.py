@@ -6,7 +6,7 @@ import os
 import re
 import textwrap
 
-from archdsl.compiler import guard, library
+from archdsl.compiler import guard
 from archdsl.compiler.inversion import Inversions
 from archdsl.compiler.module import OWN, ModuleWriter
 from archdsl.compiler.names import Scope, camel, identifier
@@ -15,6 +15,7 @@ from archdsl.compiler.structure import feeds
 from archdsl.compiler.verify import verify
 from archdsl.graph.ir import Graph, Node, Region, subregions
 from archdsl.graph.sizes import Size, symbol
+from archdsl.primitives import library
 
 CREATE = '''def create(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0) -> {root}:
     """The model with its initial weights; the same seed gives the same weights."""
@@ -72,9 +73,8 @@ class FileWriter:
         parts += ["\n\n# ---- model ----\n"] + [f"\n\n{text}" for text in classes]
         parts += ["\n\n", CREATE.format(root=self.class_of(self.graph.root))]
         body = "".join(parts)
-        whole = self._header(hash_line) + "\n" + _imports(imports, body) + body
-        guard.check(whole, "".join(classes) + "".join(self.definitions.values()))
-        return whole
+        guard.check("".join([*classes, *self.definitions.values()]), (piece.name for piece in pieces))
+        return self._header(hash_line) + "\n" + _imports(imports, body) + body
 
     def _write_classes(self) -> list[str]:
         texts: list[str] = []

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from archdsl.compiler.structure import CALLS, Feed, carried, cell_outputs, feeds, live
+from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.graph.ir import Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives import TABLE
+from archdsl.primitives.reach import SAME, Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,11 @@ FIXED = Place()
 
 @dataclass(frozen=True, slots=True)
 class LookAhead:
-    """A node whose result at one position depends on later positions, and why."""
+    """A node whose result at one position depends on later positions, and why; declared: False where its primitive does not say."""
 
     node: Node
     reason: str
+    declared: bool = True
 
 
 @dataclass(eq=False)
@@ -46,6 +49,7 @@ class Flow:
     places: dict[int, Place] = field(default_factory=dict)  # id(Value) -> Place
     children: dict[int, list[Flow | None]] = field(default_factory=dict)  # id(Node) -> one per feed (None: not reached in evaluation)
     lookaheads: list[LookAhead] = field(default_factory=list)
+    stepless: list[LookAhead] = field(default_factory=list)  # nodes that read earlier positions and have no step form
     outputs: list[Place] = field(default_factory=list)
 
     def place(self, value: Value) -> Place:
@@ -102,39 +106,35 @@ class Flows:
         if not moving:
             fresh = all(a.size != self.size for v in node.inputs for a in v.type.axes)  # tile, expand: the axis begins here
             return [self._born(v, fresh) for v in node.outputs]
-        primitive = TABLE[node.op]
-        reasons = {
-            reason
-            for i, place in enumerate(inputs)
-            if place.moving
-            for axis in place.axes
-            if (reason := primitive.time(node, i, axis)) is not None
-        }
+        asked = [(i, axis) for i, place in enumerate(inputs) if place.moving for axis in place.axes]
+        reaches = [reach for i, axis in asked if (reach := _reach(node, i, axis)) is not SAME]
         places = [Place(True, self._axes(flow, v)) for v in node.outputs]
-        reasons |= self._back(node, inputs, places)
-        if not reasons and any(p.axes for p in inputs) and node.op != "history":
+        found = _refused(node, reaches) | self._back(node, inputs, places)
+        if not found and any(p.axes for p in inputs) and node.op != "history":
             if any(not p.axes for p in places):
-                reasons = {"its result does not follow the time axis any more"}
+                found = {LookAhead(node, "its result does not follow the time axis any more")}
             elif any(len(p.axes) > 1 for p in places):
-                reasons = {"it sets every position against every other"}
-        flow.lookaheads.extend(LookAhead(node, reason) for reason in sorted(reasons))
+                found = {LookAhead(node, "it sets every position against every other")}
+        flow.lookaheads.extend(sorted(found, key=lambda f: f.reason))
+        if reaches and not TABLE[node.op].steps and any(r.looks_back for r in reaches):
+            flow.stepless.append(LookAhead(node, "reads earlier positions and has no step form"))
         return places
 
-    def _back(self, node: Node, inputs: list[Place], places: list[Place]) -> set[str]:
+    def _back(self, node: Node, inputs: list[Place], places: list[Place]) -> set[LookAhead]:
         """What is wrong with a use of all positions so far: only causal attention may bring them back to single positions."""
-        reasons: set[str] = set()
+        found: set[LookAhead] = set()
         held = False
         for i, (value, place) in enumerate(zip(node.inputs, inputs)):
             for axis in [j - value.type.rank for j, a in enumerate(value.type.axes) if a.past and place.moving]:
                 held = True
-                reasons |= {reason for reason in [TABLE[node.op].time(node, i, axis)] if reason is not None}
+                found |= _refused(node, [_reach(node, i, axis)])
         if not held or (node.op == "attend" and inputs[0].axes):
-            return reasons
+            return found
         if any(p.axes for p in inputs):
-            reasons.add("sets single positions beside all positions so far")
+            found.add(LookAhead(node, "sets single positions beside all positions so far"))
         elif not all(any(a.past for a in v.type.axes) for v in node.outputs):
-            reasons.add("mixes all positions so far")
-        return reasons
+            found.add(LookAhead(node, "mixes all positions so far"))
+        return found
 
     def _born(self, value: Value, source: bool) -> Place:
         """A value made from no decoded input follows the axis only if it was made with the axis's size."""
@@ -232,6 +232,19 @@ class Flows:
                 axes = (-1 - body,)
             places.append(Place(moving, axes if i < yields else ()))
         return places
+
+
+def _reach(node: Node, index: int, axis: int) -> Reach:
+    """What the primitive of a node says of an axis; refused where it gives something else."""
+    reach = TABLE[node.op].time(node, index, axis)
+    if not isinstance(reach, Reach):
+        what, hint = f"`time` of `{node.op}` gives {reach!r}, which is no Reach", "Give SAME, EARLIER, window(…) or everything(…)."
+        raise ArchError(Diagnostic("AD0922", what, node.origin.span, "used here", node.origin.via, hint=hint))
+    return reach
+
+
+def _refused(node: Node, reaches: list[Reach]) -> set[LookAhead]:
+    return {LookAhead(node, reach.ahead, reach.declared) for reach in reaches if reach.ahead is not None}
 
 
 def _body_rank(region: Region, index: int) -> int:

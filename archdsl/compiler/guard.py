@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from collections.abc import Iterable
 
 BUILTINS = frozenset(
     word
@@ -24,35 +25,51 @@ FORBIDDEN = frozenset(
 SPECIAL = frozenset({"__init__"})
 
 
+_REFUSED = (ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal)
+_WORDS = frozenset(dir(builtins)) - BUILTINS  # builtins stay what they are: an argument of such a name is refused too
+
+
 def names(text: str) -> set[str]:
     """Every name a piece of source reads."""
     return {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
 
 
-def check(whole: str, generated: str) -> None:
-    """Raises ValueError if the generated part reaches for anything it has no business with."""
-    top = ast.parse(whole)
-    defined = {n.name for n in top.body if isinstance(n, ast.ClassDef | ast.FunctionDef)}
-    defined |= {t.id for n in top.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
-    defined |= {n.target.id for n in top.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+def check(generated: str, support: Iterable[str]) -> None:
+    """Raises ValueError if generated text reaches for anything it has no business with. support: names defined beside it."""
     tree = ast.parse(generated)
-    local = {a.arg for n in ast.walk(tree) if isinstance(n, ast.arguments) for a in [*n.args, *n.kwonlyargs, *n.posonlyargs]}
-    local |= {a.arg for n in ast.walk(tree) if isinstance(n, ast.arguments) for a in (n.vararg, n.kwarg) if a is not None}
-    local |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    local -= set(dir(builtins)) - BUILTINS
-    known = defined | local | BUILTINS | MODULES
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal):
-            raise ValueError("generated source may not import")
-        if isinstance(node, ast.Name) and node.id not in known:
-            raise ValueError(f"generated source names {node.id!r}")
-        if isinstance(node, ast.Attribute) and (_reaches(node) or (node.attr.startswith("__") and node.attr not in SPECIAL)):
-            raise ValueError(f"generated source reaches for .{node.attr}")
+    own = {n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)}
+    used: set[str] = set()
+    bound: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name):
+            used.add(node.id)
+            if isinstance(node.ctx, ast.Store):
+                bound.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            if (node.attr in FORBIDDEN and _root(node) in MODULES) or (node.attr.startswith("__") and node.attr not in SPECIAL):
+                raise ValueError(f"generated source reaches for .{node.attr}")
+            waiting.append(node.value)
+        elif not isinstance(node, ast.Constant):
+            if isinstance(node, _REFUSED):
+                raise ValueError("generated source may not import")
+            if isinstance(node, ast.arg):
+                bound.add(node.arg)
+            for field in node._fields:
+                value = getattr(node, field, None)
+                if isinstance(value, ast.AST):
+                    waiting.append(value)
+                elif isinstance(value, list):
+                    waiting += [item for item in value if isinstance(item, ast.AST)]
+    unknown = used - own - BUILTINS - MODULES - set(support) - (bound - _WORDS)
+    if unknown:
+        raise ValueError(f"generated source names {min(unknown)!r}")
 
 
-def _reaches(node: ast.Attribute) -> bool:
-    """Whether an attribute leads from torch's modules to a part that generated code never needs; one's own parts may have any name."""
-    root: ast.expr = node
-    while isinstance(root, ast.Attribute):
-        root = root.value
-    return node.attr in FORBIDDEN and isinstance(root, ast.Name) and root.id in MODULES
+def _root(node: ast.Attribute) -> str | None:
+    """The name that a chain of attributes starts from: torch's modules have parts that generated code never needs, one's own may have any name."""
+    inner: ast.expr = node
+    while isinstance(inner, ast.Attribute):
+        inner = inner.value
+    return inner.id if isinstance(inner, ast.Name) else None

@@ -6,8 +6,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from archdsl.compiler import text
-from archdsl.compiler.members import member
+from archdsl.compiler.members import member, stand_in
 from archdsl.graph.ir import Node, Region
+from archdsl.primitives import TABLE
 from archdsl.primitives.text import atom
 from archdsl.recurrence.convert import Converted, NotElementary, convert
 from archdsl.recurrence.text import dumps
@@ -24,7 +25,7 @@ def converted(region: Region) -> Converted | None:
     if region.kind != "scan":
         return None
     try:
-        found = convert(region)
+        found = convert(region, TABLE)
         source(found.step)
     except (NotElementary, NoC):
         return None
@@ -63,21 +64,24 @@ def write_branch(form: Whole, found: Converted) -> None:
     weights = [weight(t.name) for t in found.step.of("constant", "weight")]
     complex_ = [s.before.type.kind == "complex" for s in region.states]
     starts = [half for s, two in zip(form.states, complex_) for half in ([f"{s}.real", f"{s}.imag"] if two else [s])]
-    call = f"self.kernel({_tuple(inputs)}, {_tuple(weights)}, {_tuple(starts)}, lengths)"
-    plain = not any(complex_) and all(v.type.kind != "complex" for v in found.yields)
-    if plain and not parts.after and [id(v) for v in found.yields] == [id(v) for v in region.outputs]:
+    like = f", {form.like()}" if stand_in(region) else ""
+    call = f"self.kernel({_tuple(inputs)}, {_tuple(weights)}, {_tuple(starts)}, lengths{like})"
+    kinds = [v.type.kind for v in (*found.yields, *(s.before for s in region.states))]
+    if set(kinds) <= {"float"} and not parts.after and [id(v) for v in found.yields] == [id(v) for v in region.outputs]:
         method.lines.append(text.statement("return ", call, method.indent))
         method.indent -= 1
         return
     names = [method.temporary(v.name or "y") for v in found.yields]
     ends = [method.temporary(f"{s}_end") for s in form.states]
-    made = [*zip(names, (v.type.kind == "complex" for v in found.yields)), *zip(ends, complex_)]
-    targets = [half for name, two in made for half in ([f"{name}_re", f"{name}_im"] if two else [name])]
+    made = list(zip([*names, *ends], kinds))
+    targets = [half for name, kind in made for half in ([f"{name}_re", f"{name}_im"] if kind == "complex" else [name])]
     method.assign(", ".join(targets) + ("," if len(targets) == 1 else ""), call)
-    for name, two in made:
-        if two:
+    for name, kind in made:
+        if kind == "complex":
             method.owner.file.support.add("from_parts")
             method.assign(name, f"from_parts({name}_re, {name}_im)")
+        elif kind != "float":  # a kernel gives floats
+            method.assign(name, f"{name}.{'bool' if kind == 'bool' else 'long'}()")
     for value, name in zip(found.yields, names):
         method.source[id(value)] = name
     after = _with_sources(region, parts.after)

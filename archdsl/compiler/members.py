@@ -6,8 +6,8 @@ import keyword
 import re
 from typing import Any
 
-from archdsl.compiler.names import MODULE_ATTRIBUTES, identifier
-from archdsl.graph.ir import Init, Instance, Weight
+from archdsl.compiler.names import MODULE_ATTRIBUTES, Scope, attribute, identifier
+from archdsl.graph.ir import Init, Instance, Region, Weight
 
 
 def taken(name: str) -> bool:
@@ -23,6 +23,13 @@ def member(instance: Instance, owner: str = "self") -> str:
     bare = instance.weights.get("")
     table = "_modules" if bare is None else "_parameters" if bare.trainable else "_buffers"
     return f'{owner}.{table}["{name}"]'
+
+
+def stand_in(region: Region) -> str | None:
+    """The name of an empty buffer that says what floats are in a scan none of whose inputs does; None where one does, or for no scan."""
+    if region.kind != "scan" or any(v.type.kind in ("float", "complex") for v in region.inputs):
+        return None
+    return Scope({*map(attribute, region.instances), "kernel"}).claim("like")
 
 
 def empty(weight: Weight) -> str:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from archdsl.compiler import text
 from archdsl.compiler.flow import Flow
-from archdsl.compiler.members import member
+from archdsl.compiler.members import member, stand_in
 from archdsl.compiler.names import RESERVED, Scope, attribute, identifier
 from archdsl.compiler.plan import Needs, readings
 from archdsl.compiler.structure import reads
 from archdsl.graph.ir import Axis, Instance, Kind, Node, Value
 from archdsl.graph.sizes import Poly, Size, source
+from archdsl.primitives import TABLE
 
 if TYPE_CHECKING:
     from archdsl.compiler.module import ModuleWriter
@@ -235,6 +236,8 @@ class Method:
         weights = [self.instance(i) + (f".{n}" if n else "") for i in self._instances() for n, w in i.weights.items() if w.kind == "float"]
         near = [self.source[id(v)] for v in inputs] + weights
         floats += [f"{w}.dtype" for w in weights] + [f"{self.source[id(v)]}.dtype.to_real()" for v in inputs if v.type.kind == "complex"]
+        if like := stand_in(self.region):
+            floats.append(f"self.{like}.dtype")
         dtype = floats[0] if floats else "torch.get_default_dtype()"
         if kind == "complex":
             dtype += ".to_complex()"
@@ -316,10 +319,7 @@ def is_path(expression: str) -> bool:
     return all(part.isidentifier() for part in expression.split(".")) or expression.isdigit()
 
 
-_SHORT = {
-    "linear": "h", "call": "h", "repeat": "x", "loop": "x", "pointwise": "y", "act": "y", "matmul": "y", "embedding": "x", "rearrange": "y",
-    "concat": "joined", "split": "part", "scan": "y", "cell": "h", "attend": "mixed", "route": "y", "skip": "y", "train": "y", "param": "w",
-}  # fmt: skip
+_SHORT = {"call": "h", "repeat": "x", "loop": "x", "scan": "y", "cell": "h", "route": "y", "skip": "y", "train": "y"}
 
 
 def short_name(value: Value) -> str:
@@ -329,7 +329,7 @@ def short_name(value: Value) -> str:
         return "x"
     if node.instance is not None and node.op not in ("repeat", "loop", "linear", "param"):
         return attribute(node.instance.name.lower())
-    return _SHORT.get(node.op) or attribute(node.op)
+    return (TABLE[node.op].short if node.op in TABLE else _SHORT[node.op]) or attribute(node.op)
 
 
 def _solved(size: Size, symbol: str) -> str:

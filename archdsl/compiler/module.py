@@ -8,13 +8,13 @@ from archdsl.compiler import text
 from archdsl.compiler.body import write_body
 from archdsl.compiler.flow import Flow
 from archdsl.compiler.kernels import converted, step_lines
-from archdsl.compiler.library import index
-from archdsl.compiler.members import empty, init_literal, member, plain, safe, taken
+from archdsl.compiler.members import empty, init_literal, member, plain, safe, stand_in, taken
 from archdsl.compiler.method import Method
 from archdsl.compiler.names import identifier
 from archdsl.compiler.plan import Plan
 from archdsl.graph.ir import Instance, Region, Value
 from archdsl.primitives import TABLE
+from archdsl.primitives.library import index
 
 if TYPE_CHECKING:
     from archdsl.compiler.file import FileWriter
@@ -69,7 +69,8 @@ class ModuleWriter:
         loops = {
             identifier(n.instance.name): n.attrs["count"] for n in self.region.nodes if n.op == "loop" and n.attrs["named"] and n.instance
         }
-        if not (self.region.instances or self.region.aux or self.region.taps or self.kernel or loops):
+        like = stand_in(self.region)
+        if not (self.region.instances or self.region.aux or self.region.taps or self.kernel or loops or like):
             return []
         lines = ["    def __init__(self) -> None:\n", "        super().__init__()\n"]
         for instance in self.region.instances.values():
@@ -77,6 +78,8 @@ class ModuleWriter:
         if self.kernel is not None:
             self.file.support.add("scan_kernel")
             lines.append("        self.kernel = scan_kernel(self.step_text)\n")
+        if like:
+            lines.append(f'        self.register_buffer("{like}", torch.empty(0), persistent=False)  # has the dtype of the model\n')
         if loops:
             table = ", ".join(f'"{name}": {count}' for name, count in loops.items())
             lines.append(f"        self.loop_counts = {{{table}}}\n")

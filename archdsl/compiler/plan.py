@@ -261,7 +261,7 @@ class Plan:
 
     def pointwise(self, flow: Flow) -> bool:
         """Whether every position of a region's results depends on that position alone, and on no size of the decoded axis."""
-        if self.of(flow.region, flow).stateful or flow.lookaheads:
+        if self.of(flow.region, flow).stateful or flow.lookaheads or flow.stepless:
             return False
         return all(self.pointwise_node(flow, node) for node in flow.region.nodes)
 
@@ -290,7 +290,7 @@ def row_wise(region: Region) -> bool:
 
 
 def _row_wise(flow: Flow) -> bool:
-    if flow.lookaheads:
+    if flow.lookaheads or flow.stepless:
         return False
     for node in flow.region.nodes:
         if node.op in CALLS:

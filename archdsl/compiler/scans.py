@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from archdsl.compiler import text
 from archdsl.compiler.body import write_nodes
 from archdsl.compiler.kernels import write_branch
-from archdsl.compiler.members import member, plain
+from archdsl.compiler.members import member, plain, stand_in
 from archdsl.compiler.method import Method
 from archdsl.compiler.names import RESERVED, Scope, attribute
 from archdsl.compiler.plan import Needs, scan_time
@@ -77,9 +77,9 @@ class Whole:
         return shapes[0] if ranks == {1} or len(shapes) == 1 else f"torch.broadcast_shapes({', '.join(shapes)})"
 
     def like(self) -> str:
-        """An input whose dtype and device new states take."""
-        floats = [n for n, v in zip(self.names, self.region.inputs) if v.type.kind in ("float", "complex")]
-        return (floats or self.names)[0]
+        """A tensor whose dtype and device new states take: an input of floats, or the buffer that stands in for one."""
+        numbers = {v.type.kind: name for name, v in zip(self.names[::-1], self.region.inputs[::-1])}
+        return numbers.get("float") or numbers.get("complex") or f"self.{stand_in(self.region)}"
 
 
 def scan_forward(owner: ModuleWriter, node: Node) -> str:
@@ -99,6 +99,8 @@ def scan_forward(owner: ModuleWriter, node: Node) -> str:
         method.assign(name, "[]")
     _write_loop(form, yields)
     stacked = [f"torch.stack({name}, {-1 - v.type.rank})" for name, v in zip(yields, region.outputs)]
+    if stand_in(region):
+        stacked = [f"{s}.to({form.like()}.dtype)" if v.type.kind == "float" else s for s, v in zip(stacked, region.outputs)]
     method.lines.append(text.statement("return ", ", ".join([*stacked, *form.states]), method.indent))
     declared = [*form.declared, "lengths: Tensor | None = None", *method.extras()]
     return owner.finish(method, "forward", declared, form.result, "Whole sequences: the yields, then the final states.")
@@ -130,10 +132,12 @@ def _start(form: Whole, state: ScanState, lead: str) -> str:
         lead_axes = max((o.type.rank - i.type.rank - 1 for o, i in zip(form.node.inputs, form.region.inputs)), default=0)
         if state.init.type.batched and lead_axes > 0:  # [batch, body] meets [batch, lead, body]
             source += f"[:, {', '.join(['None'] * lead_axes)}]"
-        return f"{source}.expand{shape}"
+        cast = f".to({form.like()}.dtype)" if state.init.type.kind != type_.kind == "float" else ""
+        return f"{source}.expand{shape}{cast}"
     like = form.like()
+    kinds = {v.type.kind for v in form.region.inputs}
     dtype = {
-        "float": "" if _is_float(form) else ", dtype=torch.get_default_dtype()",
+        "float": f", dtype={like}.dtype.to_real()" if "complex" in kinds and "float" not in kinds else "",
         "complex": f", dtype={like}.dtype.to_complex()",
         "int": ", dtype=torch.int64",
         "bool": ", dtype=torch.bool",
@@ -143,10 +147,6 @@ def _start(form: Whole, state: ScanState, lead: str) -> str:
         return f"{like}.new_zeros({shape}{dtype})"
     value = 1.0 if init.kind == "ones" else init.args[0]
     return f"{like}.new_full({shape}, {plain(value)}{dtype})"
-
-
-def _is_float(form: Whole) -> bool:
-    return any(v.type.kind in ("float", "complex") for v in form.region.inputs)
 
 
 def _write_loop(form: Whole, yields: list[str]) -> None:
@@ -175,6 +175,8 @@ def _write_loop(form: Whole, yields: list[str]) -> None:
     method.owner.file.support.add("advanced")
     for state, name in zip(region.states, form.states):
         new = after[id(state.after)] if state.after is not None else name
+        if state.after is not None and state.after.type.kind != state.before.type.kind:  # whole numbers or bools kept as floats, say
+            new = f"{new}.to({name}.dtype)"
         method.assign(name, f"advanced({name}, {new}, {time}, lengths)")
     for name, new in zip(yields, news):
         method.line(f"{name}.append({new})")
@@ -220,7 +222,7 @@ def write_scan(method: Method, node: Node) -> None:
         parts = [*args[:count], *borrowed]
         if stepping:
             parts += [slot, "clock"]
-        parts += [f"{_state_name(region, s)}={_started(node, region, s, args[i])}" for s, i in initial.items()]
+        parts += [f"{_state_name(region, s)}={_started(method, node, s, args[i])}" for s, i in initial.items()]
         if lengths is not None:
             parts.append(f"lengths={lengths}")
         needs = method.owner.plan.of(region, None)
@@ -239,13 +241,18 @@ def write_scan(method: Method, node: Node) -> None:
     method.assign(", ".join(targets), call)
 
 
-def _started(node: Node, region: Region, state: str, arg: str) -> str:
-    """A given initial state; one without the lead axes gets them after its batch axis."""
-    given = node.inputs[node.attrs["initial"][state]].type
-    body = next(s.before.type.rank for s in region.states if s.name == state)
+def _started(method: Method, node: Node, name: str, arg: str) -> str:
+    """A given initial state, in the state's kind of numbers; one without the lead axes gets them after its batch axis."""
+    region, given = body_of(node), node.inputs[node.attrs["initial"][name]].type
+    wanted = next(s.before.type for s in region.states if s.name == name)
     lead = max((o.type.rank - i.type.rank - 1 for o, i in zip(node.inputs, region.inputs)), default=0)
-    missing = lead + body - given.rank
-    return text.substitute(f"start_[:, {', '.join(['None'] * missing)}]", {"start_": arg}) if given.batched and missing > 0 else arg
+    missing = lead + wanted.rank - given.rank
+    start = "start_"
+    if given.batched and missing > 0:
+        start += f"[:, {', '.join(['None'] * missing)}]"
+    if given.kind != wanted.kind:
+        start += ".long()" if wanted.kind == "int" else f".to({method.placement(wanted.kind)})"
+    return arg if start == "start_" else text.substitute(start, {"start_": arg})
 
 
 def _state_name(region: Region, name: str) -> str:

@@ -110,7 +110,7 @@ def _require_causal(method: Method, node: Node, region: Region) -> None:
     if axis.ragged is not None and method.owner.plan.of(region, None).lengths:
         return
     places = (Place(True, (-2,)), *[FIXED] * (len(region.all_inputs) - 1))
-    if findings(Flows(axis.size).of(region, places)):
+    if findings(Flows(axis.size).of(region, places))[0]:
         raise ArchError(
             Diagnostic(
                 "AD0702",

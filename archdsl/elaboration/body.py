@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Span
-from archdsl.elaboration.kinds import Bound, Poison, Scope
+from archdsl.elaboration.kinds import POISON, Handed, Module, Poison, Scope
 from archdsl.graph.ir import Assumption, Decision, Instance, Node, Origin, Region, TensorType, Value
 from archdsl.graph.sizes import Facts
 from archdsl.language import syntax as ast
@@ -34,12 +34,22 @@ class Session:
     evaluating: set[ast.Constant] = field(default_factory=set)  # constants whose value is being found
     lowered: dict[Hashable, Any] = field(default_factory=dict)  # acts by declaration and arguments
     nodes: int = 0
-    keep: list[Any] = field(default_factory=list)  # objects whose id() is part of a key must stay alive
     guide: Guide | None = None
 
     def following(self) -> Session:
         """A session for another elaboration of the same file, with the regions that this one has."""
         return Session(self.loader, regions=self.regions, lowered=self.lowered)
+
+
+@dataclass(eq=False)
+class Bound(Module):
+    """`x = module`: one instance, made by its first application and shared by all. `name` is its weight path within `owner`."""
+
+    name: str
+    recipe: Any
+    owner: Body
+    span: Span
+    instance: Instance | None = None
 
 
 Decisions = dict[str, Any]  # {"": {decision name: option index}, child name: Decisions}
@@ -97,10 +107,10 @@ class Body:
         self.via = via
         self.decisions = decisions or {}
         self.path = path  # before the names of decisions made here: "layers.0/residual/"
-        self.made: dict[int, Bound] = {}  # handed recipes applied here
+        self.made: dict[Handed, Bound] = {}  # handed recipes applied here
         self.reserved: set[str] = set()
         self.naming: tuple[Any, str] | None = None  # the expression being bound, and the name it is bound to
-        self._stand_ins: dict[int, Value] = {}
+        self._stand_ins: dict[Value, Value] = {}
         self._occurrences: dict[str, int] = {}
         self._names: dict[str, int] = {}
         self._claimed: set[str] = set()
@@ -123,18 +133,35 @@ class Body:
         for diagnostic in error.diagnostics:
             self.session.collector.add(diagnostic)
 
+    # ---- names ----
+
+    def bind(self, name: str, thing: Any, span: Span) -> None:
+        """Enters a name; a size and a value may not share one."""
+        before = self.scope.local.get(name)
+        if before is not None and before is not POISON and isinstance(before, Value) != isinstance(thing, Value):
+            what = {True: "a value", False: "a size or module"}
+            self.fail(
+                "AD0221",
+                f"`{name}` is already {what[isinstance(before, Value)]} in this body",
+                span,
+                f"now it would be {what[isinstance(thing, Value)]}",
+                labels=[Label(self.sizes[name], f"`{name}` is a size here")] if name in self.sizes else [],
+                note="In one body a name may be bound again, but only to the same sort of thing.",
+                hint="Choose another name.",
+            )
+        self.scope.local[name] = thing
+
     # ---- values and instances ----
 
     def resolve(self, value: Value) -> Value:
         """The value as seen here: itself, or a stand-in for one captured from an outer body."""
         if value.region is self.region:
             return value
-        known = self._stand_ins.get(id(value))
+        known = self._stand_ins.get(value)
         if known is None:
             known = Value(value.type, self.region, None, value.name)
-            self._stand_ins[id(value)] = known
+            self._stand_ins[value] = known
             self.region.captures.append((value, known))
-            self.session.keep.append(value)
         return known
 
     def borrow(self, instance: Instance) -> Instance:
@@ -177,7 +204,6 @@ class Body:
         owner.region.instances[instance.name] = instance
         if bound is not None:
             bound.instance = instance
-            self.session.keep.append(bound)
         return self.borrow(instance)
 
     def add(
@@ -261,7 +287,9 @@ def build_region(
     another: the one that bound the module."""
     demand = Demand(body, place or body, key, region, scope, fill, name, call, recipe)
     guide = body.session.guide
-    return with_room(ROOM, lambda: guide.region(demand) if guide is not None else region_for(demand, demand.place.below(name)))
+    if guide is not None:
+        return with_room(ROOM, lambda: guide.region(demand))
+    return region_for(demand, demand.place.below(name))
 
 
 def region_for(demand: Demand, decisions: Decisions) -> Region:
@@ -304,7 +332,7 @@ def elaborate_region(demand: Demand, decisions: Decisions) -> Region:
     child = Body(session, made, demand.scope(), body, (demand.call, *body.via), decisions, f"{demand.path}/")
     session.building.append(made.name)
     try:
-        demand.fill(child)
+        with_room(ROOM, lambda: demand.fill(child))
     finally:
         session.building.pop()
     return made

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from archdsl.diagnostics import ArchError, Diagnostic, Label, Source, Span, suggestion
-from archdsl.elaboration.body import Body, Decisions, Session
-from archdsl.elaboration.evaluate import evaluate
-from archdsl.elaboration.kinds import DeclaredRecipe, Poison, Scope
+from archdsl.diagnostics import ArchError, Diagnostic, Source, suggestion
+from archdsl.elaboration import blocks, calls, depth, lists, loop, operators, pipes, repeat, route, scans, train  # noqa: F401  they enter themselves
+from archdsl.elaboration.acts import lower
+from archdsl.elaboration.binding import bind_parameters
+from archdsl.elaboration.body import Body, Bound, Decisions, Session
+from archdsl.elaboration.dispatch import evaluate
+from archdsl.elaboration.kinds import ClosureRecipe, DeclaredRecipe, FunctionRecipe, Poison, Scope
+from archdsl.elaboration.shapes import input_types, shape_type
 from archdsl.elaboration.statements import fill
-from archdsl.elaboration.structure import bind_parameters
-from archdsl.graph.ir import Axis, Graph, Region, TensorType, Value
+from archdsl.graph.ir import Graph, Region, TensorType
 from archdsl.graph.polynomial import SizeTooLarge
-from archdsl.graph.sizes import Poly, symbol
 from archdsl.language import parse_expression
 from archdsl.language import syntax as ast
 from archdsl.language.loader import Loader, Namespace
@@ -29,7 +31,6 @@ class Elaborated:
 
     graph: Graph
     warnings: list[Diagnostic]
-    session: Session
 
 
 def pick_arch(namespace: Namespace, name: str | None = None) -> ast.BlockDecl:
@@ -98,62 +99,21 @@ def elaborate(
         )
     session.collector.check()
     graph = Graph(decl.name, region, session.facts, dict(region.params), region.doc, tuple(loader.sources))
-    return Elaborated(graph, session.collector.warnings, session)
+    return Elaborated(graph, session.collector.warnings)
 
 
 def _fill(body: Body, decl: ast.BlockDecl, overrides: Mapping[str, Any], inputs: list[TensorType] | None) -> None:
     """Elaborates the arch and checks it as a whole."""
     bind_parameters(body, decl.name, decl.parameters, _overrides(body, decl, overrides), set(), decl.name_span)
     body.region.params = {n: v for n, v in body.scope.local.items() if isinstance(v, (int, float, str, bool))}
-    types = inputs if inputs is not None else [_input_type(body, s) for s in _inputs(decl)]
+    types = inputs if inputs is not None else input_types(body, decl)
     if decl.on is not None and not types:
-        types = [_shape_type(body, decl.on, "x", False)]
+        types = [shape_type(body, decl.on, "x", False)]
     body.session.building.append(decl.name)
     fill(body, decl.body, types, decl.name, decl.name_span)
     _within_budget(body, decl)
     _own_acts(body, body.scope.namespace)
     _unused(body)
-
-
-def _inputs(decl: ast.BlockDecl) -> list[ast.Input]:
-    return [s for s in decl.body.statements if isinstance(s, ast.Input) and s.default is None]
-
-
-def _input_type(body: Body, statement: ast.Input) -> TensorType:
-    if statement.shape is None:
-        body.fail(
-            "AD0309",
-            f"the input `{statement.name}` of an arch needs a shape",
-            statement.name_span,
-            "no shape",
-            hint=f"For example `in {statement.name}: int[T]` for tokens, or `in {statement.name}: [3, H, W]` for images.",
-        )
-    return _shape_type(body, statement.shape, statement.name, statement.lengths)
-
-
-def _shape_type(body: Body, shape: ast.Shape, name: str, lengths: bool) -> TensorType:
-    """The type an arch's input has: unknown names become symbolic sizes, the same name the same axis size.
-
-    Lengths run along the first axis whose size the data brings ([T, d], [channels, T]); along the first where all are known.
-    """
-    axes = []
-    for dim in shape.dims:
-        if isinstance(dim, ast.Ellipsis_):
-            body.fail("AD0309", f"the input `{name}` of an arch needs a definite shape", dim.span, "`..` is for blocks")
-        known = body.scope.find(dim.id) if isinstance(dim, ast.Name) else evaluate(body, dim)
-        if isinstance(dim, ast.Name) and known is None:
-            known = symbol(dim.id)
-        if isinstance(known, bool) or not isinstance(known, (int, Poly)):
-            body.fail("AD0210", "a shape holds sizes", dim.span, f"`{dim.span.text}` is not one")
-        if isinstance(known, int) and known < 1:
-            body.fail("AD0407", f"a size must be at least 1, not {known}", dim.span)
-        axes.append(Axis(known))
-    if lengths:
-        if not axes:
-            body.fail("AD0309", f"`{name}` has no axis for its lengths to run along", shape.span)
-        at = next((i for i, axis in enumerate(axes) if isinstance(axis.size, Poly)), 0)
-        axes[at] = replace(axes[at], ragged=name)
-    return TensorType(tuple(axes), shape.kind)  # type: ignore[arg-type]
 
 
 def _overrides(body: Body, decl: ast.BlockDecl, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,8 +143,6 @@ def _overrides(body: Body, decl: ast.BlockDecl, overrides: Mapping[str, Any]) ->
 
 def _own_acts(body: Body, namespace: Namespace) -> None:
     """Checks the file's activations, used or not."""
-    from archdsl.elaboration.structure import lower
-
     for decl in namespace.file.declarations:
         if isinstance(decl, ast.ActDecl) and all(p.default is not None for p in decl.parameters):
             apart = Body(body.session, Region("", "block", decl.span), body.scope, body, (), None)  # what it decides belongs to nothing
@@ -199,16 +157,16 @@ MAX_OPERATIONS = 1_000_000
 
 def _within_budget(body: Body, decl: ast.BlockDecl) -> None:
     """Equal rounds are elaborated once, so a small file can stand for a huge model: its operations are counted before anything is made."""
-    counts: dict[int, int] = {}
+    counts: dict[Region, int] = {}
 
     def count(region: Region) -> int:
-        if id(region) not in counts:
+        if region not in counts:
             total = len(region.nodes)
             for instance in region.instances.values():
                 children = instance.rounds if instance.rounds is not None else [instance.region] if instance.region else []
                 total += sum(count(child) for child in children)
-            counts[id(region)] = total
-        return counts[id(region)]
+            counts[region] = total
+        return counts[region]
 
     operations = count(body.region)
     if operations > MAX_OPERATIONS:
@@ -217,8 +175,6 @@ def _within_budget(body: Body, decl: ast.BlockDecl) -> None:
 
 def _unused(body: Body) -> None:
     """A module bound to a name and never applied is most likely a mistake."""
-    from archdsl.elaboration.kinds import Bound
-
     for name, thing in body.scope.local.items():
         if isinstance(thing, Bound) and thing.instance is None and not _weightless(thing):
             body.session.collector.add(
@@ -226,9 +182,7 @@ def _unused(body: Body) -> None:
             )
 
 
-def _weightless(bound: Any) -> bool:
-    from archdsl.elaboration.kinds import ClosureRecipe, DeclaredRecipe, FunctionRecipe
-
+def _weightless(bound: Bound) -> bool:
     recipe = bound.recipe
     return isinstance(recipe, (FunctionRecipe, ClosureRecipe)) or (
         isinstance(recipe, DeclaredRecipe) and isinstance(recipe.decl, ast.ActDecl)
@@ -262,4 +216,4 @@ def decisions(region: Region, prefix: str = "") -> list[tuple[str, Any]]:
     return found + [(prefix + d.name, d) for d in reversed(own)]
 
 
-__all__ = ["Elaborated", "Label", "Span", "Value", "decision_tree", "decisions", "elaborate", "pick_arch"]
+__all__ = ["Elaborated", "decision_tree", "decisions", "elaborate", "pick_arch"]

@@ -1,25 +1,23 @@
 """What a name can stand for while a spec is elaborated, besides plain numbers, strings, lists and `ir.Value`.
 
-A *recipe* is a module not yet made: it has a key (what it would make) and can be applied. A *bound* instance is a recipe with a place: the
-first application makes it, later ones share it. The key of a recipe decides whether two applications may share one elaborated region.
+A *recipe* is a module not yet made: it has a key (what it would make) and can be applied. A *bound* instance (body.py) is a recipe with a
+place: the first application makes it, later ones share it. The key of a recipe decides whether two applications may share one elaborated
+region.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from archdsl.diagnostics import Span
-from archdsl.graph.ir import Init, Instance, TensorType, Value
+from archdsl.graph.ir import Init, TensorType
 from archdsl.language import syntax as ast
+from archdsl.language.loader import Namespace
 from archdsl.primitives.base import Primitive
-
-if TYPE_CHECKING:
-    from archdsl.elaboration.body import Body
-    from archdsl.language.loader import Namespace
 
 
 class Poison(Exception):
@@ -27,17 +25,25 @@ class Poison(Exception):
 
 
 POISON = object()
+MISSING = object()
+
+
+class Module:
+    """Base of what can be applied to values. `name` is what an unlabelled instance of it is called."""
+
+    name: str
+
+    def key(self) -> Hashable:
+        """What it would make; by default a thing that is like no other."""
+        return self
 
 
 @dataclass(eq=False)
-class Recipe:
-    """Base of recipes. `name` is what an unlabelled instance of it is called."""
+class Recipe(Module):
+    """Base of recipes."""
 
     name: str
     span: Span
-
-    def key(self) -> Hashable:
-        return (type(self).__name__, id(self))
 
 
 @dataclass(eq=False)
@@ -69,13 +75,13 @@ class DeclaredRecipe(Recipe):
     cell: bool = False  # scans: one step, `gru.cell(p)`
 
     def key(self) -> Hashable:
-        return ("declared", id(self.decl), self.cell, freeze(self.args), freeze(self.options))
+        return ("declared", self.decl, self.cell, freeze(self.args), freeze(self.options))
 
 
 @dataclass(eq=False)
 class Stage:
     label: str | None
-    module: Any  # Recipe | Bound | Parameter
+    module: Module
     span: Span
 
 
@@ -106,51 +112,28 @@ class ClosureRecipe(Recipe):
     scope: Scope
 
     def key(self) -> Hashable:
-        return ("closure", id(self.node), self.scope.key(self.node))
+        return ("closure", self.node, self.scope.key(self.node))
 
 
 @dataclass(eq=False)
-class Handed:
+class Handed(Module):
     """A recipe received through a module parameter: one instance per body that applies it, named after the parameter."""
 
     name: str
     recipe: Any
 
     def key(self) -> Hashable:
-        return ("handed", self.name, freeze(self.recipe))
+        return ("handed", self.name, self._frozen)
+
+    @cached_property
+    def _frozen(self) -> Hashable:
+        """Kept: a recipe handed down from level to level holds that of the level above, and its key that key."""
+        return freeze(self.recipe)
 
 
 @dataclass(eq=False)
-class Bound:
-    """`x = module`: one instance, made by its first application and shared by all. `name` is its weight path within `owner`."""
-
-    name: str
-    recipe: Any
-    owner: Body
-    span: Span
-    instance: Instance | None = None
-    region_key: Hashable | None = None
-
-    def key(self) -> Hashable:
-        return ("bound", id(self))
-
-
-@dataclass(eq=False)
-class View:
-    """Part of a bound arch, as a module (archdsl/elaboration/depth.py)."""
-
-    name: str
-    span: Span
-    base: Bound
-
-    def key(self) -> Hashable:
-        return ("view", id(self))
-
-    def apply(self, body: Body, inputs: list[Value], span: Span, label: str | None) -> Any:
-        raise AssertionError(type(self).__name__)
-
-
-MODULES = (Recipe, Bound, Handed, View)
+class Pretrained(Recipe):
+    """The name `pretrained`."""
 
 
 @dataclass(frozen=True)
@@ -185,19 +168,20 @@ class Alias:
 
 def freeze(value: Any) -> Hashable:
     """A hashable stand-in that is equal exactly when two things would elaborate alike."""
-    if isinstance(value, Value):
-        return ("value", id(value))
-    if isinstance(value, MODULES):
+    if type(value) in (int, str):
+        return value
+    if isinstance(value, Module):
         return value.key()
     if isinstance(value, dict):
         return tuple(sorted((k, freeze(v)) for k, v in value.items()))
     if isinstance(value, (list, tuple)):
         return (type(value).__name__, *(freeze(v) for v in value))
+    if isinstance(value, ShapeInit):
+        return ("init", freeze(value.shape), value.init)
     if isinstance(value, (bool, float)):  # True == 1 == 1.0 must not share
         return (type(value).__name__, value)
-    if isinstance(value, Hashable):
-        return value
-    return id(value)
+    hashable: Hashable = value  # a value of the graph is like itself alone
+    return hashable
 
 
 def type_key(types: list[TensorType]) -> Hashable:
@@ -218,14 +202,14 @@ class Scope:
         self.parent = parent
         self.local: dict[str, Any] = local if local is not None else {}
 
-    def find(self, name: str) -> Any:
-        """The thing a local name stands for, or None (a stored `none` is found through `has`)."""
+    def find(self, name: str, missing: Any = None) -> Any:
+        """The thing a local name stands for (it may be None)."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.local:
                 return scope.local[name]
             scope = scope.parent
-        return None
+        return missing
 
     def has(self, name: str) -> bool:
         scope: Scope | None = self
@@ -250,7 +234,8 @@ class Scope:
 
     def key(self, node: ast.Node) -> Hashable:
         """What the free names of a syntax node stand for."""
-        return tuple((name, freeze(self.find(name))) for name in free_names(node) if self.has(name))
+        found = ((name, self.find(name, MISSING)) for name in free_names(node))
+        return tuple((name, freeze(thing)) for name, thing in found if thing is not MISSING)
 
 
 _free: WeakKeyDictionary[ast.Node, tuple[str, ...]] = WeakKeyDictionary()

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from archdsl.diagnostics import ArchError, Label, Span
-from archdsl.elaboration import apply
+from archdsl.elaboration.binding import bind_parameters, bind_target
 from archdsl.elaboration.body import Body, build_region
-from archdsl.elaboration.evaluate import evaluate, initialiser, shape_of
-from archdsl.elaboration.kinds import Bound, DeclaredRecipe, Poison, Scope, type_key
-from archdsl.elaboration.statements import _poison, _reserve, bind, bind_target, match_shape, parameter, run
+from archdsl.elaboration.dispatch import Application, applies, attributes, evaluate, outputs
+from archdsl.elaboration.initial import initialiser
+from archdsl.elaboration.kinds import DeclaredRecipe, Poison, Scope, type_key
+from archdsl.elaboration.nodes import do_not_fit
+from archdsl.elaboration.shapes import match_shape, shape_of
+from archdsl.elaboration.statements import parameter, poison, reserve, run
 from archdsl.elaboration.statics import describe
-from archdsl.elaboration.structure import bind_parameters
 from archdsl.graph.ir import Axis, Init, Instance, Region, ScanState, TensorType, Value, Weight
 from archdsl.graph.sizes import decide_equal
 from archdsl.language import syntax as ast
+from archdsl.primitives.axes import promoted
 
 
-def scan(body: Body, recipe: DeclaredRecipe, inputs: list[Value], span: Span, label: str | None, bound: Bound | None) -> Any:
+@attributes(DeclaredRecipe)
+def _cell_of(body: Body, recipe: DeclaredRecipe, node: ast.Attribute) -> Any:
+    """`gru.cell`: the step of a scan."""
+    if not isinstance(recipe.decl, ast.ScanDecl) or node.name != "cell":
+        return None
+    return body.made_by(node, replace(recipe, span=node.span, args=dict(recipe.args), options=dict(recipe.options), cell=True))
+
+
+@applies(ast.ScanDecl)
+def _scan(body: Body, recipe: DeclaredRecipe, inputs: list[Value], at: Application) -> Any:
     """Applies a scan to whole sequences, or (cell) its step to one step's inputs and states."""
     decl = recipe.decl
     assert isinstance(decl, ast.ScanDecl)
@@ -30,26 +43,25 @@ def scan(body: Body, recipe: DeclaredRecipe, inputs: list[Value], span: Span, la
         body.fail(
             "AD0203",
             f"`{recipe.name}{'.cell' if recipe.cell else ''}` takes {wanted} value{'s' if wanted != 1 else ''}, not {len(inputs)}",
-            span,
+            at.span,
             f"given {len(inputs)}",
             labels=[Label(decl.name_span, f"its inputs: {', '.join(names)}")],
         )
     if recipe.cell:
-        return _cell(body, recipe, decl, declared, inputs, span, label, bound)
-    layout = _Layout(body, recipe, declared, inputs, span)
-    region, instance = _region(body, recipe, decl, layout.steps, span, label, bound)
-    out = _yielded(body, region, decl)
+        return _cell(body, recipe, decl, declared, inputs, at)
+    layout = _Layout(body, recipe, declared, inputs, at.span)
+    region, instance = _region(body, recipe, decl, layout.steps, at)
     final = recipe.options.get("final", False)
     if not isinstance(final, bool):
-        body.fail("AD0210", "`final` is true or false", span, describe(final))
+        body.fail("AD0233", "`final` is true or false", at.span, describe(final))
     captured = [body.resolve(outer) for outer, _ in region.captures]
-    initial, more = _initial(body, recipe, region, layout, len(inputs) + len(captured), span)
+    initial, more = _initial(body, recipe, region, layout, len(inputs) + len(captured), at.span)
     attrs = {"sequenced": layout.sequenced, "initial": initial, "final": final, "body_ranks": [t.rank for t in layout.steps]}
-    types = [TensorType((*layout.lead, layout.time, *t.axes), t.kind, True) for t in out]
+    types = [TensorType((*layout.lead, layout.time, *v.type.axes), v.type.kind, True) for v in region.outputs]
     if final:
         types += [TensorType((*layout.lead, *s.before.type.axes), s.before.type.kind, True) for s in region.states]
     borrowed = [body.borrow(i) for i in region.borrowed]
-    return apply.outputs(body.add("scan", [*inputs, *captured, *more], attrs, types, span, instance, borrowed))
+    return outputs(body.add("scan", [*inputs, *captured, *more], attrs, types, at.span, instance, borrowed))
 
 
 class _Layout:
@@ -106,11 +118,9 @@ class _Layout:
         self.lead = tuple(b if a.size == 1 else a for a, b in zip(self.lead, lead))
 
 
-def _region(
-    body: Body, recipe: DeclaredRecipe, decl: ast.ScanDecl, steps: list[TensorType], span: Span, label: str | None, bound: Bound | None
-) -> tuple[Region, Instance]:
-    shared = bound is not None and bound.instance is not None
-    name = bound.name if bound is not None else body.claim(recipe.name, label, span)
+def _region(body: Body, recipe: DeclaredRecipe, decl: ast.ScanDecl, steps: list[TensorType], at: Application) -> tuple[Region, Instance]:
+    bound, span = at.bound, at.span
+    name = bound.name if bound is not None else body.claim(recipe.name, at.label, span)
     plain = DeclaredRecipe(recipe.name, recipe.span, decl, recipe.namespace, recipe.args)
 
     def fill_in(child: Body) -> None:
@@ -130,10 +140,9 @@ def _region(
         owner,
         recipe,
     )
-    if shared:
-        assert bound is not None and bound.instance is not None
+    if bound is not None and bound.instance is not None:
         if bound.instance.region is not region:
-            apply._do_not_fit(body, bound, span)
+            do_not_fit(body, bound, span)
         return region, body.borrow(bound.instance)
     return region, body.place(Instance(name, "scan", body.region, region=region), bound)
 
@@ -142,7 +151,7 @@ def fill_scan(child: Body, decl: ast.ScanDecl, steps: list[TensorType], span: Sp
     """Elaborates the step: inputs, states, bindings, next states, yields."""
     pending = iter(steps)
     statements = decl.body.statements
-    _reserve(child, statements)
+    reserve(child, statements)
     yielded: list[Value] | None = None
     for statement in statements:
         try:
@@ -162,9 +171,9 @@ def fill_scan(child: Body, decl: ast.ScanDecl, steps: list[TensorType], span: Sp
                 run(child, statement)
         except ArchError as error:
             child.report(error)
-            _poison(child, statement)
+            poison(child, statement)
         except Poison:
-            _poison(child, statement)
+            poison(child, statement)
     _complete(child, decl)
     if not any(isinstance(s, ast.Yield) for s in statements):
         child.fail(
@@ -198,7 +207,7 @@ def _step_input(child: Body, statement: ast.Input, type_: TensorType) -> None:
         match_shape(child, statement.shape, type_, statement.name)
     value = Value(type_, child.region, None, statement.name)
     child.region.inputs.append(value)
-    bind(child, statement.name, value, statement.name_span)
+    child.bind(statement.name, value, statement.name_span)
 
 
 def _state(child: Body, statement: ast.State) -> None:
@@ -234,13 +243,14 @@ def _state(child: Body, statement: ast.State) -> None:
                     statement.init.span,
                     f"{start.type} is not {type_}",
                 )
+            _fits_kind(child, statement.name, type_, start.type, statement.init.span)
             state.init = start
         elif isinstance(start, (int, float)) and not isinstance(start, bool):
             state.init = Init("zeros") if start == 0 else Init("constant", (float(start),))
         else:
-            child.fail("AD0210", "a state begins with a number or a value", statement.init.span, describe(start))
+            child.fail("AD0239", "a state begins with a number or a value", statement.init.span, describe(start))
     child.region.states.append(state)
-    bind(child, statement.name, value, statement.name_span)
+    child.bind(statement.name, value, statement.name_span)
 
 
 def _next_state(child: Body, statement: ast.Bind) -> None:
@@ -279,8 +289,26 @@ def _checked_state(child: Body, target: ast.Target, item: Any, statement: ast.Bi
             f"it is {want}, its next value {item.type}",
             note="A state keeps its shape from step to step.",
         )
+    _fits_kind(child, target.id, want, item.type, statement.value.span)
     state.after = item
     return item
+
+
+def _fits_kind(child: Body, name: str, want: TensorType, given: TensorType, span: Span) -> None:
+    """A state may be given bools and whole numbers where it holds floats, and not the other way: something would get lost."""
+    if promoted((want.kind, given.kind)) == want.kind:
+        return
+    wider = f"{'' if given.kind == 'float' else given.kind}[{', '.join(map(str, want.sizes))}]"
+    child.fail(
+        "AD0314",
+        f"the state `{name}` holds {_ENTRIES[want.kind]} and is given {_ENTRIES[given.kind]}",
+        span,
+        f"the state is {want}, this is {given}",
+        hint=f"Declare it so: `state {name}: {wider}`.",
+    )
+
+
+_ENTRIES = {"bool": "bools", "int": "whole numbers", "float": "real numbers", "complex": "complex numbers"}
 
 
 def _yields(child: Body, statement: ast.Yield) -> list[Value]:
@@ -294,10 +322,6 @@ def _yields(child: Body, statement: ast.Yield) -> list[Value]:
     return values
 
 
-def _yielded(body: Body, region: Region, decl: ast.ScanDecl) -> list[TensorType]:
-    return [v.type for v in region.outputs]
-
-
 def _initial(
     body: Body, recipe: DeclaredRecipe, region: Region, layout: _Layout, start: int, span: Span
 ) -> tuple[dict[str, int], list[Value]]:
@@ -308,27 +332,19 @@ def _initial(
         if given is None:
             continue
         if not isinstance(given, Value):
-            body.fail("AD0210", f"the initial `{state.name}` must be a value", span, describe(given))
+            body.fail("AD0239", f"the initial `{state.name}` must be a value", span, describe(given))
         want = (*(a.size for a in layout.lead), *state.before.type.sizes)
         if given.type.sizes not in (want, state.before.type.sizes):
             body.fail(
                 "AD0301", f"the initial `{state.name}` does not fit", span, f"{given.type}, but [{', '.join(map(str, want))}] is wanted"
             )
+        _fits_kind(body, state.name, state.before.type, given.type, span)
         initial[state.name] = start + len(values)
         values.append(body.resolve(given))
     return initial, values
 
 
-def _cell(
-    body: Body,
-    recipe: DeclaredRecipe,
-    decl: ast.ScanDecl,
-    declared: list[ast.Input],
-    inputs: list[Value],
-    span: Span,
-    label: str | None,
-    bound: Bound | None,
-) -> Any:
+def _cell(body: Body, recipe: DeclaredRecipe, decl: ast.ScanDecl, declared: list[ast.Input], inputs: list[Value], at: Application) -> Any:
     """One step: inputs, then states; gives the yields, then the new states that are not among them. Axes before the body's ride along."""
     steps, lead = [], ()
     shapes = [s.shape for s in declared] + [s.shape for s in decl.body.statements if isinstance(s, ast.State)]
@@ -338,13 +354,14 @@ def _cell(
         if cut > len(lead):
             lead = value.type.axes[:cut]  # type: ignore[assignment]
         steps.append(TensorType(value.type.axes[cut:], value.type.kind, True))
-    region, instance = _region(body, recipe, decl, steps[: len(declared)], span, label, bound)
+    region, instance = _region(body, recipe, decl, steps[: len(declared)], at)
     for state, value, step in zip(region.states, inputs[len(declared) :], steps[len(declared) :]):
         if state.before.type.sizes != step.sizes:
-            body.fail("AD0301", f"the state `{state.name}` does not fit", span, f"{value.type} given, {state.before.type} wanted")
+            body.fail("AD0301", f"the state `{state.name}` does not fit", at.span, f"{value.type} given, {state.before.type} wanted")
+        _fits_kind(body, state.name, state.before.type, step, at.span)
     results = list(region.outputs)
     results += [s.after for s in region.states if s.after is not None and s.after not in results]
     types = [TensorType((*lead, *v.type.axes), v.type.kind, True) for v in results]
     captured = [body.resolve(outer) for outer, _ in region.captures]
     borrowed = [body.borrow(i) for i in region.borrowed]
-    return apply.outputs(body.add("cell", [*inputs, *captured], {"inputs": len(declared)}, types, span, instance, borrowed))
+    return outputs(body.add("cell", [*inputs, *captured], {"inputs": len(declared)}, types, at.span, instance, borrowed))

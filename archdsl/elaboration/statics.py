@@ -7,7 +7,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from archdsl.elaboration.kinds import Alias, Module, ShapeInit, StaticRange
 from archdsl.graph import sizes
+from archdsl.graph.ir import Init, Value
 from archdsl.graph.sizes import Facts, Poly
 
 MAX_INT = 2**53
@@ -161,13 +163,10 @@ def describe(value: Any) -> str:
         return "a list"
     if isinstance(value, tuple):
         return "a tuple"
-    from archdsl.elaboration.kinds import Alias, Bound, Handed, Recipe, ShapeInit, StaticRange
-    from archdsl.graph.ir import Init, Value
-
     if isinstance(value, Value):
         return f"a value {value.type}"
-    if isinstance(value, (Recipe, Bound, Handed)):
-        return f"the module `{getattr(value, 'name', 'block')}`"
+    if isinstance(value, Module):
+        return f"the module `{value.name}`"
     if isinstance(value, StaticRange):
         return f"the range {value.low}..{value.high}"
     if isinstance(value, (Init, ShapeInit)):
@@ -226,7 +225,7 @@ def _total(xs: Any) -> Any:
 
 def _length(xs: Any) -> int:
     if not isinstance(xs, (list, tuple, str)) and not hasattr(xs, "__len__"):
-        raise StaticError(f"only a list has a length, not {describe(xs)}", code="AD0210")
+        raise StaticError(f"only a list has a length, not {describe(xs)}", code="AD0235")
     return len(xs)
 
 

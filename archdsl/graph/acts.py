@@ -76,7 +76,7 @@ def _lower_act(decl: syntax.ActDecl, statics: Mapping[str, int | float | Fractio
     except NoDerivative as problem:
         fail(
             "AD0285", f"no derivative is known for `{problem.function}`, which `{decl.name}` uses", decl.forward.span,
-            hint=f"Declare it: `act {decl.name}(…) = … backward …`.",
+            note=f"{problem.reason[0].upper()}{problem.reason[1:]}.", hint=f"Declare it: `act {decl.name}(…) = … backward …`.",
         )  # fmt: skip
     declared = any(isinstance(n, Custom) for n in order(value))
     return Act(decl.name, numbers, tuple(decl.inputs), learned, value, slopes, declared, decl.forward.span.text)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from archdsl.diagnostics import Label, Span
@@ -102,6 +103,22 @@ class Weight:
     trainable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Weights that a spec names: those of a known package, or a file or folder beside the spec.
+
+    places: where a file of that name may lie. within: the folders that it, and all that is read with it, may not leave. span: the name.
+    """
+
+    name: str
+    places: tuple[Path, ...] = ()
+    within: tuple[Path, ...] = ()
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 @dataclass(eq=False, slots=True, repr=False)
 class Instance:
     """Something that owns weights, under a name in the region that made it.
@@ -118,7 +135,7 @@ class Instance:
     rounds: list[Region] | None = None
     node: Node | None = None  # the first node that used it; holds the attributes
     labelled: bool = False
-    pretrained: str | None = None  # name of the published weights to fill it with
+    pretrained: Published | None = None  # the weights to fill it with
 
     def __repr__(self) -> str:  # the parts hang together: a full listing would print the whole graph
         return f"<Instance {self.name}: {self.op}>"

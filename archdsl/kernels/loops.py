@@ -57,26 +57,7 @@ def nest(loops: Loops, statements: Sequence[Statement], address: Callable[[Place
     inner = innermost(loops, statements)
     nested = [(n, s) for n, s in loops if n != inner] + [(n, s) for n, s in loops if n == inner]
     depth = {name: k + 1 for k, (name, _) in enumerate(nested)}
-    names: dict[Expr, str] = {}
-    level: dict[Expr, int] = {}
-    at_level: list[list[str]] = [[] for _ in range(len(nested) + 1)]
-    for node in _shared_order([s.value for s in statements]):
-        if isinstance(node, Const):
-            names[node], level[node] = constant(node.value), 0
-            continue
-        if isinstance(node, Var):
-            place = parse_access(node)
-            level[node] = max((depth[i] for i in index_names(place[1])), default=0)
-            text = address(place)
-        elif isinstance(node, Custom):
-            names[node], level[node] = names[node.value], level[node.value]
-            continue
-        else:
-            assert isinstance(node, Apply)
-            level[node] = max((level[a] for a in node.args), default=0)
-            text = function(node.function, [names[a] for a in node.args])
-        names[node] = f"v{len(names)}"
-        at_level[level[node]].append(f"const {'int' if node.is_bool else 'real'} {names[node]} = {text};")
+    names, at_level = _values([s.value for s in statements], depth, address)
     out: list[str] = []
     before: list[list[str]] = [[] for _ in range(len(nested) + 1)]  # set-up of sums, by level
     after: list[list[str]] = [[] for _ in range(len(nested) + 1)]
@@ -119,6 +100,31 @@ def nest(loops: Loops, statements: Sequence[Statement], address: Callable[[Place
 
     write(0, indent + "    ")
     return [f"{indent}{{", *out, f"{indent}}}"]
+
+
+def _values(roots: list[Expr], depth: dict[str, int], address: Callable[[Place], str]) -> tuple[dict[Expr, str], list[list[str]]]:
+    """The C name of each part of some expressions, and the lines that work them out, by the loop they stand in (0: outside all)."""
+    names: dict[Expr, str] = {}
+    level: dict[Expr, int] = {}
+    at_level: list[list[str]] = [[] for _ in range(len(depth) + 1)]
+    for node in _shared_order(roots):
+        if isinstance(node, Const):
+            names[node], level[node] = constant(node.value), 0
+            continue
+        if isinstance(node, Var):
+            place = parse_access(node)
+            level[node] = max((depth[i] for i in index_names(place[1])), default=0)
+            text = address(place)
+        elif isinstance(node, Custom):
+            names[node], level[node] = names[node.value], level[node.value]
+            continue
+        else:
+            assert isinstance(node, Apply)
+            level[node] = max((level[a] for a in node.args), default=0)
+            text = function(node.function, [names[a] for a in node.args])
+        names[node] = f"v{len(names)}"
+        at_level[level[node]].append(f"const {'int' if node.is_bool else 'real'} {names[node]} = {text};")
+    return names, at_level
 
 
 def covers(statement_at: Sequence[str], shape: Sequence[int], loops: Loops) -> bool:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from archdsl.kernels.build import load
 from archdsl.kernels.inline import inlined
 from archdsl.kernels.scan_plan import Dense, checkpoint_every
 from archdsl.kernels.scan_source import WIDE, _Source
+from archdsl.kernels.second import FORWARD, Adjoint, batched, second
 from archdsl.recurrence.step import Step
 from archdsl.recurrence.step import Tensor as Part
 
@@ -160,8 +160,13 @@ def scan_backward_op(
     kept: Sequence[Tensor],
     flags: str,
     grads: Sequence[Tensor],
+    learned: str,
+    begin: Sequence[Tensor],
 ) -> list[Tensor]:
-    """The adjoint: gradients of yields and final states -> those of the inputs, the weights and the initial states."""
+    """The adjoint: gradients of yields and final states -> those of the inputs, the weights and the initial states.
+
+    learned, begin: the initial states that need a gradient. They are the first kept ones; autograd must see them.
+    """
     return _backward(_known[key], inputs, weights, lengths, kept, flags, grads)
 
 
@@ -219,19 +224,60 @@ def _add_products(k: Kernel, total: list[Tensor], inputs: Sequence[Tensor], fact
 
 
 @scan_backward_op.register_fake
-def _(key, inputs, weights, lengths, kept, flags, grads):  # type: ignore[no-untyped-def]
+def _(key, inputs, weights, lengths, kept, flags, grads, learned, begin):  # type: ignore[no-untyped-def]
     k = _known[key]
     n = inputs[0].shape[0]
     return [*map(torch.empty_like, inputs), *map(torch.empty_like, weights), *(inputs[0].new_empty((n, *p.shape)) for p in k.states)]
 
 
+def _save_adjoint(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    key, xs, ws, lengths, kept, flags, grads, learned, begin = inputs
+    ctx.key, ctx.flags, ctx.learned, ctx.sizes = key, flags, learned, (len(xs), len(ws), len(kept), len(begin))
+    ctx.save_for_backward(*xs, *ws, *kept, *begin, *grads, lengths)
+    ctx.set_materialize_grads(False)
+
+
+def _adjoint_of_adjoint(ctx, incoming):  # type: ignore[no-untyped-def]
+    a, b, c, d = ctx.sizes
+    *saved, lengths = ctx.saved_tensors
+    kept, begin, grads = saved[a + b : a + b + c], saved[a + b + c : a + b + c + d], saved[a + b + c + d :]
+    first = _beginnings(ctx.learned, begin, kept, lengths)
+    step = _known[ctx.key].step
+    found = second(step, (a, b, c), ctx.flags, lengths, [*saved[: a + b], *first, *grads], incoming)
+    states = [g for g, flag in zip(found[a + b : a + b + c], ctx.learned) if flag == "1"]
+    return None, found[:a], found[a : a + b], None, [None] * c, None, found[a + b + c :], None, states
+
+
+scan_backward_op.register_autograd(_adjoint_of_adjoint, setup_context=_save_adjoint)
+
+
+def _beginnings(learned: str, begin: Sequence[Tensor], kept: Sequence[Tensor], lengths: Tensor | None) -> list[Tensor]:
+    """The initial states: those that need a gradient as they were given, the others from what was kept. No time, and nothing was."""
+    rest, found = iter(begin), []
+    for flag, states in zip(learned, kept):
+        if flag == "1":
+            found.append(next(rest))
+            continue
+        first = states[:, 0] if states.shape[1] else states.new_zeros(states.shape[0], *states.shape[2:])
+        runs = None if lengths is None else (lengths > 0).view(-1, *[1] * (first.dim() - 1))
+        found.append(first if runs is None else torch.where(runs, first, 0))
+    return found
+
+
+def _learned(flags: str, begin: Sequence[Tensor]) -> tuple[str, list[Tensor]]:
+    """The initial states that need a gradient, as `_optional` reads them."""
+    marks = ["1" if t is not None and t.requires_grad else "0" for t in _optional(flags, begin)]
+    return "".join(marks), [t for t in begin if t.requires_grad]
+
+
 def _save(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    key, xs, ws, given, _, lengths, keep = inputs
+    key, xs, ws, given, begin, lengths, keep = inputs
     k = _known[key]
     kept = output[len(k.yields) + len(k.states) :]
+    ctx.learned, begin = _learned(given, begin)
     ctx.key, ctx.sizes, ctx.given, ctx.keep = key, (len(xs), len(ws), len(kept)), given, keep
     ctx.ends = len(k.yields) + len(k.states)
-    ctx.save_for_backward(*xs, *ws, *kept, lengths)
+    ctx.save_for_backward(*xs, *ws, *kept, *begin, lengths)
     ctx.set_materialize_grads(False)
 
 
@@ -240,10 +286,11 @@ def _adjoint(ctx, grads):  # type: ignore[no-untyped-def]
         raise RuntimeError("this scan was run without keeping its states; run it with gradients enabled to differentiate it")
     a, b, c = ctx.sizes
     *saved, lengths = ctx.saved_tensors
-    xs, ws, kept = saved[:a], saved[a : a + b], saved[a + b : a + b + c]
+    xs, ws, kept, begin = saved[:a], saved[a : a + b], saved[a + b : a + b + c], saved[a + b + c :]
     arriving = list(grads[: ctx.ends])
     flags = "".join("0" if g is None else "1" for g in arriving)
-    found = scan_backward_op(ctx.key, xs, ws, lengths, kept, flags, [g.contiguous() for g in arriving if g is not None])
+    given = [g.contiguous() for g in arriving if g is not None]
+    found = scan_backward_op(ctx.key, xs, ws, lengths, kept, flags, given, ctx.learned, begin)
     dx, dw, dbegin = found[:a], found[a : a + b], found[a + b :]
     return None, dx, dw, None, [d for d, f in zip(dbegin, ctx.given) if f == "1"], None, None
 
@@ -277,18 +324,26 @@ class _Eager(torch.autograd.Function):
         found = _forward(k, xs, ws, flags, tensors[a + b :], lengths, True)
         ends = len(k.yields) + len(k.states)
         ctx.k, ctx.sizes, ctx.flags = k, sizes, flags
-        ctx.save_for_backward(*xs, *ws, *found[ends:], lengths)
+        ctx.learned, begin = _learned(flags, tensors[a + b :])
+        ctx.save_for_backward(*xs, *ws, *found[ends:], *begin, lengths)
         ctx.set_materialize_grads(False)
         return tuple(found[:ends])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, *arriving):  # type: ignore[no-untyped-def]
-        a, b = ctx.sizes
+        k, (a, b), c = ctx.k, ctx.sizes, len(ctx.k.states)
         *saved, lengths = ctx.saved_tensors
+        xs, ws, kept = saved[:a], saved[a : a + b], saved[a + b : a + b + c]
         given = "".join("0" if g is None else "1" for g in arriving)
         grads = [g.contiguous() for g in arriving if g is not None]
-        found = _backward(ctx.k, saved[:a], saved[a : a + b], lengths, saved[a + b :], given, grads)
+        if batched(grads):
+            raise RuntimeError(FORWARD)
+        if torch.is_grad_enabled():  # gradients of gradients are asked for
+            first = _beginnings(ctx.learned, saved[a + b + c :], kept, lengths)
+            run = functools.partial(_backward, k, xs, ws, lengths, kept, given, grads)
+            found = Adjoint.apply(run, k.step, (a, b, c), given, lengths, *xs, *ws, *first, *grads)
+        else:
+            found = _backward(k, xs, ws, lengths, kept, given, grads)
         return None, None, None, None, *found[: a + b], *(d for d, f in zip(found[a + b :], ctx.flags) if f == "1")
 
 

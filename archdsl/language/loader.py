@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,16 @@ class Namespace:
 
     def own(self, kind: type) -> list[Node]:
         return [d for d in self.file.declarations if isinstance(d, kind)]
+
+    def files(self) -> Iterator[Path]:
+        """The files that this one was read from and imports, directly or not, each once."""
+        found, waiting = {}, [self]
+        while waiting:
+            one = waiting.pop(0)
+            if one not in found:
+                found[one] = one.path
+                waiting += [*(home for _, home in one.names.values()), *one.aliases.values()]
+        yield from (path for path in found.values() if path is not None)
 
     @property
     def archs(self) -> list[BlockDecl]:
@@ -120,19 +131,30 @@ class Loader:
                 if entry[1] is namespace:  # only its own names: imports do not leak through
                     into.names[name] = entry
 
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The folders that no name in a spec may leave: that of the spec, if it has one, and the library's."""
+        return (self.library,) if self.root is None else (self.root, self.library)
+
+    def reach(self, text: str, into: Namespace) -> list[Path] | None:
+        """Where the file that `into` calls `text` may lie, links followed: beside it, in the root, in the library; None if it leads outside."""
+        if not text or "\0" in text or text.startswith(("/", "~")) or "\\" in text or ":" in text:
+            return None
+        places = [*([into.path.parent] if into.path else []), *self.roots]
+        try:
+            candidates = [(place / text).resolve() for place in places]
+        except (OSError, RuntimeError):  # links in a circle
+            return None
+        inside = [c for c in candidates if any(c.is_relative_to(r) for r in self.roots)]
+        return None if not inside or (into.path and candidates[0] not in inside) else inside
+
     def _find(self, item: Import, into: Namespace) -> Path:
         text = item.path
-        if not text or "\0" in text or text.startswith(("/", "~")) or "\\" in text or ":" in text:
-            raise _outside(item)
-        roots = [into.path.parent] if into.path else []
-        roots += [r for r in (self.root, self.library) if r is not None]
-        allowed = [r for r in (self.root, self.library) if r is not None]
-        candidates = [(base / text).resolve() for base in roots]
-        inside = [c for c in candidates if any(c.is_relative_to(r) for r in allowed)]
-        if not inside or (into.path and candidates[0] not in inside):
+        inside = self.reach(text, into)
+        if inside is None:
             raise _outside(item)
         for candidate in inside:
-            if candidate.is_file():
+            if os.path.isfile(candidate):  # no error for a name too long
                 return candidate
         known = sorted(str(p.relative_to(self.library)) for p in self.library.rglob("*.arch"))
         if into.path:

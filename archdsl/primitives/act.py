@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from archdsl.graph.expression_text import dump_act
-from archdsl.graph.expressions import Custom, Expr, call, var, variables
+from archdsl.graph.expressions import Custom, Expr, call, custom, substitute, var, variables
 from archdsl.graph.ir import Init, Node, TensorType
 from archdsl.graph.levels import Levels, levels
 from archdsl.graph.sizes import Size, ceildiv
@@ -19,19 +19,23 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
 from archdsl.primitives.known_acts import torch_text
 from archdsl.primitives.text import atom
+from archdsl.primitives.traits import Elementwise
+from archdsl.recurrence.definition import Definition, Moves, NotElementary, sizes_of
 
 if TYPE_CHECKING:
     from archdsl.graph.acts import Act
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 _RESERVED = frozenset({"torch", "F", "nn", "ctx", "grad", "self", "Tensor", "Function", *dir(builtins)})
 _INDENT = "\n        "
 
 
-class Activation(Primitive):
+class Activation(Elementwise):
     """One scalar formula applied to every entry; see archdsl/graph/acts.py for what `act` holds."""
 
     name = "act"
+    short = "y"
     variadic = True
     params = (
         Param("act", "act", doc="the activation"),
@@ -105,6 +109,20 @@ class Activation(Primitive):
             return source
         assert axis is not None
         return f"{source}.view({', '.join(['-1', *['1'] * (-axis - 1)])})"
+
+    def moves(self, node: Node) -> Moves:
+        return "before"
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        act: Act = node.attrs["act"]
+        if act.learned:
+            raise NotElementary(f"the activation {act.name} has learned parameters", node.origin.span)
+        shape = sizes_of(node.outputs[0])
+        given = {name: c.stretched(v, shape) for name, v in zip(act.inputs, node.inputs)}
+        value = substitute(act.forward, given)
+        if act.custom:
+            value = custom(value, [given[name] for name in act.inputs], [substitute(act.backward[name], given) for name in act.inputs])
+        return Definition(shape, value)
 
 
 def class_name(act: str) -> str:

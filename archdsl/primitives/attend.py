@@ -12,15 +12,20 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Slot, Use, elements
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, given_value, known, number, option, show, switch, value_node_type, weight
+from archdsl.primitives.reach import EARLIER, SAME, Reach, everything, window
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import Pure
 
 SCORES = ("softmax", "relu", "relu2", "sigmoid", "exp", "none")
 
 
-class Attend(Primitive):
+class Attend(Pure):
     """q [.., h, Tq, c], k [.., hk, Tk, c], v [.., hk, Tk, cv] -> [.., h, Tq, cv]; h is a multiple of hk (grouped queries)."""
 
     name = "attend"
+    causal_form = "Write `attend(q, k, v, causal=true)`."
+    category = "mixing"
+    short = "mixed"
     inputs = ("q", "k", "v")
     params = (
         Param("causal", "bool", False, "each position sees itself and earlier ones only"),
@@ -148,17 +153,20 @@ class Attend(Primitive):
         """Which of k and v hold all positions so far already, so that they are not kept here."""
         return [name for name, value in zip(("k", "v"), node.inputs[1:3]) if value.type.axes[-2].past]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         if index > 2:
             is_mask = node.attrs.get("value_inputs", {}).get("mask") == index
-            return "takes a mask over every key" if is_mask and axis == -1 else None
+            return everything("takes a mask over every key") if is_mask and axis == -1 else SAME
         if axis == -2 and node.attrs["offset"]:
-            return "attends to a part of the sequence as a whole"
+            return everything("attends to a part of the sequence as a whole")
         if axis == -1:
-            return "sums over the axis" if index < 2 else None
-        if axis == -2 and index in (1, 2) and not node.attrs["causal"]:
-            return "attends to every position"
-        return None
+            return everything("sums over the axis") if index < 2 else SAME
+        if axis != -2 or index == 0:
+            return SAME
+        if not node.attrs["causal"]:
+            return everything("attends to every position")
+        seen = node.attrs["window"] if node.attrs["chunk"] is None else node.attrs["chunk"]
+        return EARLIER if seen is None else window(seen - 1)
 
     # ---- emission ----
 

@@ -7,15 +7,20 @@ functions that text calls live in `archdsl/primitives/support/` (plain torch, co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label
 from archdsl.graph.ir import Assumption, Axis, Init, Kind, Node, Origin, TensorType, Value, Weight
 from archdsl.graph.sizes import Facts, Size, decide_divides, decide_equal
+from archdsl.primitives.reach import Reach
+from archdsl.recurrence.complex_parts import each_part, product_of_parts
+from archdsl.recurrence.definition import Definition, Moves, NotElementary, Pair
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
+Category = Literal["weights", "table", "norm", "mixing", ""]
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()
 
 
@@ -115,8 +120,20 @@ class Slot:
     along: int | None = None  # kept only where this axis (negative) of the first input is time; None: always
 
 
+# What passes rely on. `Primitive` has no answer to these, so that none is forgotten; archdsl/primitives/traits.py has bases that answer some.
+TOLD = {
+    "infer": "the types of its outputs; declares weights",
+    "emit": "the source text of one use",
+    "time": "which positions of an input an output position reads",
+    "flops": "how many multiply-adds it does, counted as 2",
+    "saved": "how many numbers are kept for the backward pass",
+    "slots": "what is kept between decoding steps",
+    "random": "whether it draws random numbers while training",
+}
+
+
 class Primitive:
-    """Subclass, fill in, and list it in `archdsl/primitives/__init__.py`. Instances hold no state."""
+    """Subclass, fill in, and list it in `archdsl/primitives/__init__.py`. Instances hold no state. The methods in TOLD must be given."""
 
     name: str = ""
     inputs: tuple[str, ...] = ("x",)
@@ -127,56 +144,82 @@ class Primitive:
     open: bool = False  # named arguments beyond `params` are sizes, handed over as args["named"] (rearrange, einsum)
     doc: str = ""
     source: str = ""  # paper or specification
+    causal_form: str = ""  # what to write where it must not look ahead, for messages
+    category: Category = ""  # its colour in pictures; by default that of weights where it has some
+    parts: Literal["", "each", "product"] = ""  # of complex numbers, `equations` hold for each part alone, or say a product of two inputs
+    short: str = ""  # what a result without a name is called in emitted source; by default as the primitive
+
+    def untold(self, method: str) -> NoReturn:
+        """Stops where a pass asks for what the primitive does not say."""
+        raise ArchError(Diagnostic("AD0922", f"`{self.name}` does not say `{method}`", note=f"It tells {TOLD[method]}."))
 
     # ---- checking ----
 
     def infer(self, use: Use) -> list[TensorType]:
         """Output types; declares weights through `use.weight`; leaves what emission needs in `use.attrs`. Fails through `use.fail`."""
-        raise ArchError(Diagnostic("AD0299", f"{self.name} has no shape rule"))
+        self.untold("infer")
 
     # ---- cost ----
 
     def flops(self, node: Node) -> Size:
         """Forward multiply-adds counted as 2, for one sequence of the batch. Element-wise work is not counted (as in torch's counter)."""
-        return 0
+        self.untold("flops")
 
     def saved(self, node: Node) -> Size:
-        """Elements kept for the backward pass, for one sequence. By default the outputs."""
-        total: Size = 0
-        for out in node.outputs:
-            n: Size = 1
-            for s in out.type.sizes:
-                n = n * s
-            total = total + n
-        return total
+        """Elements kept for the backward pass, for one sequence."""
+        self.untold("saved")
 
     def slots(self, node: Node) -> list[Slot]:
         """What decoding keeps for one use."""
-        return []
+        self.untold("slots")
 
     # ---- time ----
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        """How outputs depend on input `index` along its axis `axis` (negative), where that axis is time.
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        """Which positions of input `index` along its axis `axis` (negative) an output position reads, where that axis is time.
 
-        None: each position on the same position only, or on earlier ones (with a step form). Otherwise a short reason why positions are
-        looked at that come later: "averages over the axis", "attends to every position".
+        SAME, EARLIER, window(…) and everything("averages over the axis") of archdsl/primitives/reach.py say most; UNDECLARED is refused wherever
+        it matters. What reads earlier positions needs a step form to be decoded.
         """
-        return None
+        self.untold("time")
+
+    @property
+    def steps(self) -> bool:
+        """Whether it has a step form of its own."""
+        return type(self).step is not Primitive.step
 
     def random(self, node: Node) -> bool:
-        """Whether this use draws random numbers while training."""
-        return False
+        """Whether this use draws random numbers while training. A reversible repeat runs it anew on the way back."""
+        self.untold("random")
 
     # ---- inverse ----
 
     def solvable(self, node: Node, unknown: list[int]) -> bool:
-        """Whether the inputs at these positions follow from the outputs and the other inputs."""
+        """Whether the inputs at these positions follow from the outputs and the other inputs. What does not say so is not undone."""
         return False
 
     def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
-        """Source of those inputs, from the outputs' source and the other inputs' (`args`; empty where unknown)."""
-        raise NotImplementedError(self.name)
+        """Source of those inputs, from the outputs' source and the other inputs' (`args`; empty where unknown). Given with `solvable`."""
+        raise ArchError(Diagnostic("AD0922", f"`{self.name}` says that it can be solved, and not how"))
+
+    # ---- in a scan's step ----
+
+    def moves(self, node: Node) -> Moves:
+        """Where a use that a scan's step need not run in order is worth doing for all times at once: "before" the loop, or also after it
+        ("around", for maps by weights). By default it stays where it is, unless one that moves needs it."""
+        return ""
+
+    def equations(self, node: Node, c: Converter) -> Definition | list[Definition]:
+        """The outputs in index notation, from `c.known` of the inputs. By default there is none: the scan then runs step by step in torch."""
+        raise NotElementary(f"`{node.op}` has no index notation", node.origin.span)
+
+    def complex_equations(self, node: Node, c: Converter) -> list[Definition | Pair]:
+        """The same where complex numbers take part; by default as `parts` says."""
+        if self.parts == "each":
+            return each_part(c, node, self.equations)
+        if self.parts == "product":
+            return product_of_parts(c, node, self.equations)
+        raise NotElementary(f"`{node.op}` of complex numbers has no index notation", node.origin.span)
 
     # ---- emission ----
 
@@ -193,10 +236,13 @@ class Primitive:
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         """Source of the whole-sequence expression. `args` are the inputs' source; `e.self` reaches the instance (`self.q_proj`)."""
-        raise NotImplementedError(self.name)
+        self.untold("emit")
 
     def step(self, node: Node, args: list[str], e: Emitter) -> str:
-        """Source of the decoding form (inputs hold only the new positions along time). By default the same as `emit`."""
+        """Source of the decoding form (inputs hold only the new positions along time). By default the same as `emit`.
+
+        That default is right only where each position reads the same position: a use that reads earlier ones is not decoded without a form.
+        """
         return self.emit(node, args, e)
 
 

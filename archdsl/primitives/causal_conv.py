@@ -8,13 +8,16 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Slot, Use, elements
 from archdsl.primitives.conv import BIAS, WEIGHT, kernel, per_axis, sources, taps
 from archdsl.primitives.emitter import Emitter
+from archdsl.primitives.reach import SAME, Reach, everything, window
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Pure
 
 
-class CausalConv(Primitive):
+class CausalConv(Pure):
     """x [.., T, d] -> [.., T, out]: output t sees inputs t, t - dilation, … (k of them)."""
 
     name = "causal_conv"
+    category = "weights"
     params = (
         Param("k", "size", 4, doc="number of taps"),
         Param("out", "size", None, "output features; as many as the input's if not said"),
@@ -42,15 +45,22 @@ class CausalConv(Primitive):
     def flops(self, node: Node) -> Size:
         return elements(node.outputs[0].type) * node.attrs["inner"] * (2 * node.attrs["k"])
 
+    @staticmethod
+    def reach(node: Node) -> int:
+        """How many positions before its own the kernel reaches."""
+        return int((node.attrs["k"] - 1) * node.attrs["dilation"])
+
     def slots(self, node: Node) -> list[Slot]:
         *lead, _, features = node.inputs[0].type.sizes
-        reach = (node.attrs["k"] - 1) * node.attrs["dilation"]
+        reach = self.reach(node)
         return [Slot("recent", (*lead, reach, features))] if reach else []
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         if index > 0:
-            return "takes a kernel made from the whole sequence"
-        return "mixes the features" if axis == -1 else None
+            return everything("takes a kernel made from the whole sequence")
+        if axis == -1:
+            return everything("mixes the features")
+        return window(self.reach(node)) if axis == -2 else SAME
 
     def module(self, node: Node) -> str | None:
         a = node.attrs

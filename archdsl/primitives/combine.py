@@ -8,10 +8,15 @@ from archdsl.graph.ir import Axis, Node, TensorType, Value
 from archdsl.graph.sizes import Poly, Size, decide_equal
 from archdsl.primitives.axes import aligned, broadcast, fills, is_one, lose_lengths, promoted, replaced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import MULTIPLY, call, method, operand
+from archdsl.primitives.traits import Elementwise, KeepsNothing, Uncounted
+from archdsl.recurrence.definition import Definition, sizes_of
+from archdsl.recurrence.step import INDICES, Equation, reindexed
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 
 def together(values: list[Value], args: list[str], e: Emitter) -> list[str]:
@@ -33,7 +38,7 @@ def _meet(use: Use, axes: list[Axis], given: TensorType, skip: int | None) -> No
                 axes[i] = axis
 
 
-class Joined(Primitive):
+class Joined(Uncounted):
     """Base of concat and stack: any number of inputs of one rank."""
 
     inputs = ("x",)
@@ -57,6 +62,8 @@ class Concat(Joined):
     """Inputs one after another along an axis; the other axes are equal."""
 
     name = "concat"
+    short = "joined"
+    parts = "each"
     params = (Param("axis", "int", -1, "the axis along which the inputs follow one another"),)
     doc = "Inputs one after another along an axis."
 
@@ -76,8 +83,8 @@ class Concat(Joined):
             axes[at] = Axis(total)
         return [with_axes(kind, tuple(axes))]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "shifts positions along the axis" if axis == node.attrs["axis"] and len(node.inputs) > 1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("shifts positions along the axis") if axis == node.attrs["axis"] and len(node.inputs) > 1 else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return args[0] if len(args) == 1 else f"torch.cat(({', '.join(together(node.inputs, args, e))}), {node.attrs['axis']})"
@@ -93,8 +100,21 @@ class Concat(Joined):
             starts.append(starts[-1] + size)
         return [method(outs[0], "narrow", str(axis), e.size(starts[i]), e.size(sizes[i])) for i in unknown]
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        shape = sizes_of(node.outputs[0])
+        axis = node.attrs["axis"] % len(shape)
+        parts = [c.known[id(v)] for v in node.inputs]
+        name = c.declare(node.outputs[0].name or "c", shape, "temporary")
+        start = 0
+        for part in parts:
+            part = c.solid(part)
+            at = [f"{x}+{start}" if k == axis and start else x for k, x in enumerate(INDICES[: len(shape)])]
+            c.equations.append(Equation(name, tuple(at), tuple(zip(INDICES, part.shape)), (), part.body, c.span))
+            start += part.shape[axis]
+        return c.whole(name)
 
-class Stack(Joined):
+
+class Stack(Elementwise, Joined):
     """Inputs side by side along a new axis."""
 
     name = "stack"
@@ -129,10 +149,12 @@ def new_axis(use: Use, axis: Any, rank: int) -> int:
     return axis - rank - 1 if axis >= 0 else axis
 
 
-class Split(Primitive):
+class Split(KeepsNothing, Uncounted):
     """`split(2)` into equal parts, `split([r, n, n])` into parts of these sizes; gives a tuple."""
 
     name = "split"
+    short = "part"
+    parts = "each"
     several = True
     params = (
         Param("parts", "any", doc="how many equal parts, or the list of their sizes"),
@@ -171,11 +193,8 @@ class Split(Primitive):
             )
         use.same(total, whole.size, "the parts of the split and the axis")
 
-    def saved(self, node: Node) -> Size:
-        return 0
-
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "shifts positions along the axis" if axis == node.attrs["axis"] and len(node.outputs) > 1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("shifts positions along the axis") if axis == node.attrs["axis"] and len(node.outputs) > 1 else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         sizes, axis = node.attrs["parts"], str(node.attrs["axis"])
@@ -191,12 +210,23 @@ class Split(Primitive):
     def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
         return [outs[0] if len(outs) == 1 else f"torch.cat(({', '.join(outs)}), {node.attrs['axis']})"]
 
+    def equations(self, node: Node, c: Converter) -> list[Definition]:
+        source = c.held(c.known[id(node.inputs[0])], node.inputs[0].name or "t")
+        sizes = [sizes_of(o) for o in node.outputs]
+        axis = node.attrs["axis"] % len(source.shape)
+        start, found = 0, []
+        for shape in sizes:
+            name = INDICES[axis]
+            found.append(Definition(shape, reindexed(source.body, {name: f"{name}+{start}"} if start else {})))
+            start += shape[axis]
+        return found
+
 
 def _is_size(size: Any) -> bool:
     return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 1)
 
 
-class Sum(Primitive):
+class Sum(Elementwise):
     """The sum or product of several values, entry by entry."""
 
     inputs = ("x",)
@@ -226,7 +256,7 @@ class Sum(Primitive):
         return [back.join([operand(outs[0], lowest), *(operand(text, lowest + 1) for text in known)])]
 
 
-class Expand(Primitive):
+class Expand(KeepsNothing, Elementwise):
     """Stretches axes of size 1 to a shape; missing leading axes are made."""
 
     name = "expand"
@@ -246,9 +276,6 @@ class Expand(Primitive):
             axes[-i] = old
         use.attrs["shape"] = shape
         return [with_axes(given, tuple(axes))]
-
-    def saved(self, node: Node) -> Size:
-        return 0
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         value = node.inputs[0]

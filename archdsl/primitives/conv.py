@@ -11,7 +11,9 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, given_value, option, show, switch, value_node_type, weight
+from archdsl.primitives.reach import SAME, Reach, everything, window
 from archdsl.primitives.text import atom, call
+from archdsl.primitives.traits import Pure
 
 BIAS = Param("bias", "any", True, "true, false, or how the bias begins")
 WEIGHT = Param("weight", "value", None, "how the kernel begins (uniform within 1/sqrt(inputs) if not said), or a value [out, in, *k]")
@@ -74,9 +76,10 @@ def sources(node: Node, args: list[str], e: Emitter) -> tuple[str, str]:
     return given_value(node, args, "weight") or e.weight("weight"), bias
 
 
-class Conv(Primitive):
+class Conv(Pure):
     """x [.., c, *space] -> [.., out, *space']."""
 
+    category = "weights"
     dims = 1
     depthwise = False
 
@@ -93,6 +96,8 @@ class Conv(Primitive):
             WEIGHT,
             Param("mode", "str", "zeros", 'what padding holds: "zeros", "reflect", "replicate" or "circular"'),
         )
+        if name == "conv1d":
+            self.causal_form = "Use `causal_conv`, which pads on the left only."
         over = "axis" if dims == 1 else f"{dims} axes"
         self.doc = f"{'Depthwise c' if depthwise else 'C'}onvolution over the last {over}, channels before."
 
@@ -137,17 +142,20 @@ class Conv(Primitive):
     def flops(self, node: Node) -> Size:
         return elements(node.outputs[0].type) * node.attrs["inner"] * (2 * math.prod(node.attrs["k"]))
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         if index > 0:
-            return "takes a kernel made from the whole sequence"
+            return everything("takes a kernel made from the whole sequence")
         if axis < -self.dims - 1:
-            return None
+            return SAME
         if axis == -self.dims - 1:
-            return "mixes the channels"
-        i = axis + self.dims
-        if node.attrs["k"][i] == 1 and node.attrs["stride"][i] == 1 and node.attrs["padding"][i] == (0, 0):
-            return None
-        return "looks ahead along the axis"
+            return everything("mixes the channels")
+        k, stride, dilation, (before, after) = (node.attrs[name][axis + self.dims] for name in ("k", "stride", "dilation", "padding"))
+        if (k, stride, before, after) == (1, 1, 0, 0):
+            return SAME
+        reason = "looks ahead along the axis"
+        if node.attrs["mode"] != "zeros":  # what is padded comes from elsewhere
+            return everything(reason)
+        return window(before, dilation * (k - 1) - before, reason, stride)
 
     def module(self, node: Node) -> str | None:
         a = node.attrs

@@ -22,8 +22,8 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from archdsl.diagnostics import ArchError, Diagnostic
-from archdsl.primitives import TABLE
-from archdsl.primitives.base import Param, Primitive
+from archdsl.primitives import TABLE, library
+from archdsl.primitives.base import TOLD, Param, Primitive
 
 GROUP = "archdsl.primitives"
 VARIABLE = "ARCHDSL_PLUGINS"
@@ -32,7 +32,6 @@ STRUCTURAL = frozenset(("call", "repeat", "loop", "route", "skip", "train", "sca
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _own: dict[str, Primitive] = {}
-_support: dict[str, Path] = {}  # file of support functions, by the primitive it came with
 _plugins: set[str] = set()
 
 
@@ -47,9 +46,9 @@ def register_primitive(primitive: Primitive, support_source_module: ModuleType |
     if support_source_module is not None:
         path = _source_file(primitive.name, support_source_module)
         _check_support(primitive.name, path)
-        _support[primitive.name] = path
+        library.own[primitive.name] = path
     else:
-        _support.pop(primitive.name, None)
+        library.own.pop(primitive.name, None)
     _own[primitive.name] = primitive
     TABLE[primitive.name] = primitive
     return primitive
@@ -59,12 +58,12 @@ def unregister_primitive(name: str) -> None:
     """Forgets one's own primitive; unknown names are ignored."""
     if _own.pop(name, None) is not None:
         TABLE.pop(name, None)
-        _support.pop(name, None)
+        library.own.pop(name, None)
 
 
-def support_files() -> tuple[Path, ...]:
-    """The support files of registered primitives."""
-    return tuple(dict.fromkeys(_support.values()))
+def own_primitives() -> frozenset[str]:
+    """The names of registered primitives."""
+    return frozenset(_own)
 
 
 def load_plugins(*wanted: str) -> list[str]:
@@ -136,9 +135,7 @@ def _check(primitive: Primitive) -> None:
         _wrong(f"{name!r} can't be the name of a primitive", hint="Use small letters, digits and `_`; no word of the language.")
     if name in STRUCTURAL or (name in TABLE and name not in _own):
         _wrong(f"`{name}` is a built-in primitive", "A spec must mean the same for everyone who reads it.", "Choose another name.")
-    for method in ("infer", "emit"):
-        if getattr(type(primitive), method) is getattr(Primitive, method):
-            _wrong(f"`{name}` has no `{method}`", hint="infer gives output types and declares weights; emit gives the source text.")
+    _check_told(primitive)
     seen = set()
     for param in primitive.params:
         if not isinstance(param, Param) or param.kind not in KINDS:
@@ -147,6 +144,23 @@ def _check(primitive: Primitive) -> None:
         if param.name in seen or not param.name.isidentifier():
             _wrong(f"`{name}` has two parameters `{param.name}`" if param.name in seen else f"{param.name!r} is not a name")
         seen.add(param.name)
+
+
+def _check_told(primitive: Primitive) -> None:
+    """What passes rely on is said, by the primitive itself or by a base whose name says it."""
+    missing = [method for method in TOLD if not _gives(primitive, method)]
+    if missing:
+        _wrong(
+            f"`{primitive.name}` does not say {', '.join(f'`{m}`' for m in missing)}",
+            "; ".join(f"{m}: {TOLD[m]}" for m in missing) + ".",
+            "archdsl.primitives.traits has bases that answer: Elementwise for what works on each entry alone, Uncounted, Pure, KeepsNothing.",
+        )
+    if _gives(primitive, "solvable") and not _gives(primitive, "solve"):
+        _wrong(f"`{primitive.name}` says that it can be solved, and not how", hint="Give `solve` as well, or leave out `solvable`.")
+
+
+def _gives(primitive: Primitive, method: str) -> bool:
+    return getattr(type(primitive), method) is not getattr(Primitive, method)
 
 
 def _source_file(name: str, source: ModuleType | str | os.PathLike[str]) -> Path:
@@ -158,17 +172,16 @@ def _source_file(name: str, source: ModuleType | str | os.PathLike[str]) -> Path
 
 def _check_support(name: str, path: Path) -> None:
     """Syntax, and that no definition has the name of one that is there already."""
-    from archdsl.compiler import library
-
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError) as error:
         _wrong(f"the support of `{name}` cannot be read", f"{path.name}: {error}")
     defined = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    others = {p for p in support_files() if p != path}
-    taken = defined & {d for p in (*library.shipped_files(), *others) for d in library.definitions(p)}
+    taken = defined & {d for p in library.files() if p != path for d in library.definitions(p)}
     if taken:
         _wrong(f"the support of `{name}` defines `{min(taken)}`, which exists already", hint="Choose another name for it.")
 
 
-__all__ = ["GROUP", "VARIABLE", "load_plugins", "load_wanted_plugins", "register_primitive", "support_files", "unregister_primitive"]
+__all__ = [
+    "GROUP", "VARIABLE", "load_plugins", "load_wanted_plugins", "own_primitives", "register_primitive", "unregister_primitive",
+]  # fmt: skip

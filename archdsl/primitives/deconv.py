@@ -11,6 +11,7 @@ from archdsl.primitives.base import Param, Primitive, Use, elements
 from archdsl.primitives.conv import BIAS, Conv, kernel, lifted, one_or_all, per_axis
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import show
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call
 
 
@@ -67,12 +68,12 @@ class Deconv(Conv):
     def flops(self, node: Node) -> Size:
         return elements(node.inputs[0].type) * node.attrs["inner"] * (2 * math.prod(node.attrs["k"]))
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         if index > 0:
-            return "takes a kernel made from the whole sequence"
+            return everything("takes a kernel made from the whole sequence")
         if axis < -self.dims - 1:
-            return None
-        return "mixes the channels" if axis == -self.dims - 1 else "changes the axis"
+            return SAME
+        return everything("mixes the channels" if axis == -self.dims - 1 else "changes the axis")
 
     def module(self, node: Node) -> str | None:
         a = node.attrs

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from archdsl.graph.ir import Node, TensorType
-from archdsl.graph.sizes import Size
 from archdsl.primitives.base import Primitive, Use
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.text import method
+from archdsl.primitives.traits import Elementwise, KeepsNothing
 
 
-class Detach(Primitive):
+class Detach(KeepsNothing, Elementwise):
     """x -> x, as a constant for the backward pass."""
 
     name = "detach"
@@ -17,9 +17,6 @@ class Detach(Primitive):
 
     def infer(self, use: Use) -> list[TensorType]:
         return [use.types[0]]
-
-    def saved(self, node: Node) -> Size:
-        return 0
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return method(args[0], "detach")

@@ -8,9 +8,10 @@ from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import number
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Elementwise
 
 
-class Dropout(Primitive):
+class Dropout(Elementwise):
     """Entries are zeroed with probability p in training, the others scaled by 1 / (1 - p)."""
 
     name = "dropout"
@@ -37,7 +38,7 @@ class Dropout(Primitive):
         return call(e.support("dropout_along"), args[0], repr(float(node.attrs["p"])), repr(axes), e.training, **named)
 
 
-class DropPath(Primitive):
+class DropPath(Elementwise):
     """A sample's whole value is zeroed with probability p in training."""
 
     name = "droppath"

@@ -11,15 +11,19 @@ from archdsl.primitives.axes import promoted
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.patterns import Group, Side, refill, refuse, side, sides, sizes_given, spread, text_of
 from archdsl.primitives.product import alike
+from archdsl.primitives.reach import SAME, Reach, everything
+from archdsl.primitives.traits import Pure
+from archdsl.recurrence.definition import Moves
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Einsum(Primitive):
+class Einsum(Pure):
     """Sums products over every axis that the right side leaves out. Named sizes (h=4) are checked."""
 
     name = "einsum"
+    category = "weights"
     inputs = ("x",)
     variadic = True
     params = (Param("pattern", "str", doc='for each input its axes, "->", the axes that stay: "t d, e d -> t e"'),)
@@ -84,8 +88,8 @@ class Einsum(Primitive):
         summed = set(sizes) - set(node.attrs["result"])
         return total * (len(node.inputs) if summed else len(node.inputs) - 1)
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return None if node.attrs["terms"][index][axis] in node.attrs["result"] else "sums over the axis"
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return SAME if node.attrs["terms"][index][axis] in node.attrs["result"] else everything("sums over the axis")
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         terms, result = node.attrs["terms"], node.attrs["result"]
@@ -96,6 +100,9 @@ class Einsum(Primitive):
         right = ("..." if node.outputs[0].type.batched else "") + "".join(letters[name] for name in result)
         factors = [alike(text, value, node, e) for text, value in zip(args, node.inputs)]
         return f'torch.einsum("{",".join(texts)}->{right}", {", ".join(factors)})'
+
+    def moves(self, node: Node) -> Moves:
+        return "before"
 
 
 def _plain(use: Use, pattern: str, groups: list[Group]) -> list[str]:

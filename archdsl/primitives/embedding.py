@@ -10,13 +10,17 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, known, switch, weight
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Elementwise, Pure
 
 
-class Embedding(Primitive):
+class Embedding(Elementwise):
     """ids int[..] -> [.., d]: one learned row per id."""
 
     name = "embedding"
+    category = "table"
+    short = "x"
     inputs = ("ids",)
     params = (
         Param("vocab", "size", doc="number of rows"),
@@ -39,10 +43,11 @@ class Embedding(Primitive):
         return call(e.self, args[0])
 
 
-class Unembed(Primitive):
+class Unembed(Pure):
     """x [.., d] -> [.., vocab]: the transpose of another instance's map."""
 
     name = "unembed"
+    category = "table"
     params = (
         Param("table", "module", doc="an embedding (or linear) that has been applied before"),
         Param("bias", "any", False, "true or how it begins: a bias of its own"),
@@ -70,8 +75,8 @@ class Unembed(Primitive):
     def flops(self, node: Node) -> Size:
         return elements(node.outputs[0].type) * node.inputs[0].type.axes[-1].size * 2
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return None if axis < -1 else "sums over the axis"
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return SAME if axis < -1 else everything("sums over the axis")
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         table = f"{e.module_source('table')}.weight" + (".T" if node.attrs["transposed"] else "")

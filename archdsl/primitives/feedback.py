@@ -11,13 +11,15 @@ from archdsl.graph.ir import Init, Node, TensorType
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.parameters import number, weight
+from archdsl.primitives.reach import Reach, everything
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Feedback(Primitive):
+class Feedback(Uncounted):
     """measured [..] -> a scalar: times `rate` after each training step whose mean was below the target, else divided by it."""
 
     name = "feedback"
@@ -37,8 +39,8 @@ class Feedback(Primitive):
         weight(use, "factor", (), Init("constant", (float(start),)), trainable=False)
         return [TensorType((), "float", batched=False)]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "averages over all positions"
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("averages over all positions")
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         target, rate = (repr(float(node.attrs[name])) for name in ("target", "rate"))

@@ -8,7 +8,9 @@ from archdsl.graph.ir import Axis, Node, TensorType
 from archdsl.graph.sizes import Poly, Size, floordiv
 from archdsl.primitives.axes import lose_lengths, replaced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -16,9 +18,10 @@ if TYPE_CHECKING:
 NORMS = ("backward", "ortho", "forward")
 
 
-class Fourier(Primitive):
+class Fourier(Uncounted):
     """fft, ifft, rfft or irfft along one axis or several (the last of the list is the halved one)."""
 
+    category = "mixing"
     source = "Cooley & Tukey, 1965"
 
     def __init__(self, name: str, doc: str) -> None:
@@ -59,8 +62,8 @@ class Fourier(Primitive):
         use.same(floordiv(n, 2, use.facts) + 1, size, f"the frequencies of {n} real entries")
         return n
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "transforms the whole axis" if axis in node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("transforms the whole axis") if axis in node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         over, norm = node.attrs["axis"], node.attrs["norm"]

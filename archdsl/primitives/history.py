@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from archdsl.graph.ir import Axis, Node, TensorType
-from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import replaced, require_kind
 from archdsl.primitives.base import Primitive, Slot, Use, with_axes
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Elementwise, KeepsNothing
 
 
-class History(Primitive):
+class History(KeepsNothing, Elementwise):
     """x [.., T, c] -> the same, with T as an axis of all positions so far.
 
     Over a whole sequence nothing changes. While decoding x holds only the new positions; they join those kept from earlier steps, and
@@ -25,9 +25,6 @@ class History(Primitive):
         use.rank(0, 2)
         x = require_kind(use, 0, "float")
         return [with_axes(x, replaced(x.axes, -2, Axis(x.axes[-2].size, past=True)))]  # padding is never looked back on: no lengths
-
-    def saved(self, node: Node) -> Size:
-        return 0
 
     def slots(self, node: Node) -> list[Slot]:
         given = node.inputs[0].type

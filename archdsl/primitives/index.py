@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archdsl.graph.ir import Axis, Node, TensorType
-from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import replaced, require_kind
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import atom, call
+from archdsl.primitives.traits import Elementwise, KeepsNothing, Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -17,7 +18,7 @@ AXIS = Param("axis", "int", 0, "the axis of x that the index speaks of")
 MAY_BE_LATER = "picks positions that may come later"
 
 
-class Take(Primitive):
+class Take(Uncounted):
     """Entries of x along an axis at the positions that index holds; index may have any shape."""
 
     name = "take"
@@ -31,8 +32,8 @@ class Take(Primitive):
         use.attrs["axis"] = axis
         return [TensorType(replaced(given.axes, axis, *index.axes), given.kind, given.batched or index.batched)]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return MAY_BE_LATER if index == 0 and axis == node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(MAY_BE_LATER) if index == 0 and axis == node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         x, index = node.inputs
@@ -42,7 +43,7 @@ class Take(Primitive):
         return call(e.support("take"), *args, str(axis), str(x.type.rank), str(index.type.rank))
 
 
-class Gather(Primitive):
+class Gather(Uncounted):
     """out[i][j][k] = x[index[i][j][k]][j][k] for axis 0: index has x's rank, and x's sizes on the other axes."""
 
     name = "gather"
@@ -67,8 +68,8 @@ class Gather(Primitive):
         axes = replaced(given.axes, axis, index.axes[axis])
         return [TensorType(axes, given.kind, given.batched or index.batched)]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return MAY_BE_LATER if index == 0 and axis == node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(MAY_BE_LATER) if index == 0 and axis == node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         x, index = node.inputs
@@ -77,7 +78,7 @@ class Gather(Primitive):
         return call(e.support("gather_shared"), args[0], args[1], str(node.attrs["axis"]))
 
 
-class Scatter(Primitive):
+class Scatter(Uncounted):
     """Adds every entry of x into `size` places along an axis, at the place that index names; places named by none hold 0."""
 
     name = "scatter_add"
@@ -100,14 +101,14 @@ class Scatter(Primitive):
             use.same(given.axes[i].size, index.axes[i].size, f"axis {i}")
         return [TensorType(replaced(given.axes, axis, Axis(use.args["size"])), given.kind, given.batched or index.batched)]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "sums over positions that may come later" if axis == node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("sums over positions that may come later") if axis == node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return call(e.support("scatter_add"), *args, e.size(node.attrs["size"]), str(node.attrs["axis"]))
 
 
-class OneHot(Primitive):
+class OneHot(KeepsNothing, Elementwise):
     """A whole number as a vector with a single 1."""
 
     name = "one_hot"
@@ -118,14 +119,11 @@ class OneHot(Primitive):
         given = require_kind(use, 0, "int")
         return [with_axes(given, (*given.axes, Axis(use.args["n"])), "float")]
 
-    def saved(self, node: Node) -> Size:
-        return 0
-
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return f"F.one_hot({args[0]}, {e.size(node.attrs['n'])}).to({e.placement('float')})"
 
 
-class Segment(Primitive):
+class Segment(Uncounted):
     """Rows x [E, ..] gathered into groups by a number for each row, index [E]; `n` groups. Edges into nodes of a graph, for instance."""
 
     inputs = ("x", "index")
@@ -144,8 +142,8 @@ class Segment(Primitive):
         first = given.axes[0] if self.name == "segment_softmax" else Axis(use.args["n"])
         return [TensorType((first, *given.axes[1:]), given.kind, given.batched or index.batched)]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "joins positions that may come later" if axis == -node.inputs[index].type.rank else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("joins positions that may come later") if axis == -node.inputs[index].type.rank else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return call(e.support(self.name), *args, e.size(node.attrs["n"]), str(node.inputs[0].type.rank))

@@ -9,20 +9,18 @@ from archdsl.graph.sizes import Poly, Size, decide_equal
 from archdsl.primitives.axes import chosen, is_one, lose_lengths, replaced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.combine import new_axis
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import Elementwise, KeepsNothing, Uncounted
+from archdsl.recurrence.definition import Definition, sizes_of
+from archdsl.recurrence.step import INDICES, reindexed
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 
-class Layout(Primitive):
-    """Base: nothing is computed, nothing new is kept for the backward pass."""
-
-    def saved(self, node: Node) -> Size:
-        return 0
-
-
-class Flatten(Layout):
+class Flatten(KeepsNothing, Uncounted):
     name = "flatten"
     params = (Param("first", "int", 0, "first axis merged"), Param("last", "int", -1, "last axis merged"))
     doc = "Merges neighbouring axes into one; all of them by default."
@@ -44,9 +42,9 @@ class Flatten(Layout):
         i = first % given.rank
         return [with_axes(given, (*given.axes[:i], one, *given.axes[i + len(merged) :]))]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         first, last = node.attrs["first"], node.attrs["last"]
-        return "regroups positions along the axis" if first <= axis <= last and axis not in node.attrs["whole"] else None
+        return everything("regroups positions along the axis") if first <= axis <= last and axis not in node.attrs["whole"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         first, last = node.attrs["first"], node.attrs["last"]
@@ -55,8 +53,9 @@ class Flatten(Layout):
         return method(args[0], "flatten", str(first), *([] if last == -1 else [str(last)]))
 
 
-class Squeeze(Layout):
+class Squeeze(KeepsNothing, Elementwise):
     name = "squeeze"
+    parts = "each"
     params = (Param("axis", "any", doc="axis of size 1, or a list of them"),)
     doc = "Removes axes of size 1."
 
@@ -83,9 +82,20 @@ class Squeeze(Layout):
             text = method(text, "unsqueeze", str(axis - rank + sum(a % rank > axis for a in node.attrs["axis"])))
         return [text]
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        source = c.held(c.known[id(node.inputs[0])])
+        rank = len(source.shape)
+        dropped = {a % rank for a in node.attrs["axis"]}
+        names, out = {}, 0
+        for k in range(rank):
+            names[INDICES[k]] = "0" if k in dropped else INDICES[out]
+            out += k not in dropped
+        return Definition(sizes_of(node.outputs[0]), reindexed(source.body, names))
 
-class Unsqueeze(Layout):
+
+class Unsqueeze(KeepsNothing, Elementwise):
     name = "unsqueeze"
+    parts = "each"
     params = (Param("axis", "int", doc="where the new axis stands in the result"),)
     doc = "Adds an axis of size 1."
 
@@ -105,8 +115,15 @@ class Unsqueeze(Layout):
     def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
         return [method(outs[0], "squeeze", str(node.attrs["axis"]))]
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        source = c.held(c.known[id(node.inputs[0])])
+        rank = len(source.shape) + 1
+        new = node.attrs["axis"] % rank
+        names = {INDICES[k]: INDICES[k if k < new else k + 1] for k in range(rank - 1)}
+        return Definition(sizes_of(node.outputs[0]), reindexed(source.body, names))
 
-class Pad(Primitive):
+
+class Pad(Uncounted):
     """Entries of one value before and after those along an axis."""
 
     name = "pad"
@@ -134,8 +151,8 @@ class Pad(Primitive):
         lose_lengths(use, old)
         return [with_axes(given, replaced(given.axes, axis, Axis(old.size + before + after)))]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "shifts positions along the axis" if axis == node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("shifts positions along the axis") if axis == node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         a = node.attrs
@@ -158,7 +175,7 @@ def _is_amount(size: Any) -> bool:
     return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 0)
 
 
-class Flip(Primitive):
+class Flip(Uncounted):
     name = "flip"
     params = (Param("axis", "any", None, "axis number or list of axes"),)
     doc = "Entries in reverse order; on an axis with lengths each sequence's own entries turn, padding stays behind."
@@ -168,8 +185,8 @@ class Flip(Primitive):
         use.attrs["axis"] = chosen(use, use.args["axis"])
         return [given]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "reverses the axis" if axis in node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("reverses the axis") if axis in node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         x, plain = args[0], []
@@ -188,7 +205,7 @@ class Flip(Primitive):
         return [self.emit(node, outs, e)]
 
 
-class Roll(Primitive):
+class Roll(Uncounted):
     name = "roll"
     params = (
         Param("n", "int", doc="places entries move; those that fall off return at the other end"),
@@ -204,8 +221,8 @@ class Roll(Primitive):
         old = given.axes[axis]
         return [with_axes(given, replaced(given.axes, axis, Axis(old.size, old.identity)))]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "wraps around the axis" if axis == node.attrs["axis"] and node.attrs["n"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("wraps around the axis") if axis == node.attrs["axis"] and node.attrs["n"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return method(args[0], "roll", str(node.attrs["n"]), str(node.attrs["axis"]))

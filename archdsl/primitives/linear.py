@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from archdsl.graph.ir import Axis, Init, Node, TensorType
 from archdsl.graph.sizes import Size
@@ -10,13 +11,22 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use, elements
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, given_value, known, switch, value_node_type, weight
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import atom, call
+from archdsl.primitives.traits import Pure
+from archdsl.recurrence.definition import Definition, Moves, NotElementary, sizes_of
+from archdsl.recurrence.step import INDICES, access, reindexed
+
+if TYPE_CHECKING:
+    from archdsl.recurrence.convert import Converter
 
 
-class Linear(Primitive):
+class Linear(Pure):
     """x [.., n] -> [.., out]: x W^T + b with W [out, n]."""
 
     name = "linear"
+    category = "weights"
+    short = "h"
     params = (
         Param("out", "size", doc="size of the last axis of the output"),
         Param("bias", "any", True, "true, false, how it begins (bias ~ zeros), or a value [out]"),
@@ -56,10 +66,10 @@ class Linear(Primitive):
     def flops(self, node: Node) -> Size:
         return elements(node.outputs[0].type) * node.inputs[0].type.axes[-1].size * 2
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         if index == 0 and axis < -1:
-            return None
-        return "sums over the axis" if index == 0 else "takes a weight made from the whole sequence"
+            return SAME
+        return everything("sums over the axis" if index == 0 else "takes a weight made from the whole sequence")
 
     def module(self, node: Node) -> str | None:
         weights = node.instance.weights if node.instance is not None else {}
@@ -81,6 +91,26 @@ class Linear(Primitive):
         named = {"batched": "True"} if kinds[0] is not None and kinds[0].batched else {}
         x = args[0] if node.inputs[0].type.batched else f"{atom(args[0])}[None]"
         return call(e.support("linear_by_value"), x, matrix or e.weight("weight"), *([bias] if bias is not None else []), **named)
+
+    def moves(self, node: Node) -> Moves:
+        return "around"
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        instance = node.instance
+        if node.attrs.get("value_inputs"):
+            raise NotElementary("`linear` is given a computed weight", node.origin.span)
+        if instance is None or instance.owner is not c.region:
+            raise NotElementary("a linear map with a computed weight", node.origin.span)
+        x = c.held(c.known[id(node.inputs[0])], "t")
+        out = INDICES[len(x.shape) - 1]
+        matrix = instance.weights["weight"].shape
+        body = access(c.weight(instance.name, "weight", matrix), (out, "s")) * reindexed(x.body, {out: "s"})
+        shape = sizes_of(node.outputs[0])
+        result = c.whole(c.define(body, shape, node.outputs[0].name or instance.name, sums=(("s", x.shape[-1]),)))
+        if "bias" not in instance.weights:
+            return result
+        bias = c.weight(instance.name, "bias", (matrix[0],))
+        return Definition(shape, result.body + access(bias, (out,)))
 
 
 PRIMITIVES: tuple[Primitive, ...] = (Linear(),)

@@ -9,7 +9,10 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, known, number, option, show, switch, weight
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Uncounted
+from archdsl.recurrence.definition import Moves
 
 EPS = Param("eps", "number", 1e-5, "added to the variance")
 SAVES = Param("saves", "str", "input", 'what the backward pass keeps: "input", or "output", which the layer behind it keeps as well')
@@ -64,15 +67,16 @@ def ragged_after(node: Node, axis: int) -> tuple[int, Axis] | None:
     return next(((i, axes[i]) for i in range(axis + 1, 0) if axes[i].ragged is not None), None)
 
 
-def along(node: Node, axis: int, last: str) -> str | None:
+def along(node: Node, axis: int, reason: str) -> Reach:
     """A norm's time rule where only one axis is looked at."""
-    return last if axis == node.attrs["axis"] else None
+    return everything(reason) if axis == node.attrs["axis"] else SAME
 
 
-class RMSNorm(Primitive):
+class RMSNorm(Uncounted):
     """x / sqrt(mean(x²) + eps) * weight. partial and outside are options of the paper (pRMSNorm; its code's eps)."""
 
     name = "rmsnorm"
+    category = "norm"
     params = (
         Param("eps", "number", 1e-6, "added to the mean square"),
         Param("scale", "any", True, "true, false, or how the scale begins (ones)"),
@@ -96,7 +100,7 @@ class RMSNorm(Primitive):
         use.attrs["bias"] = declare(use, "bias", size, ZEROS, "bias")
         return [x]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         return along(node, axis, "averages over the axis")
 
     def plain(self, node: Node) -> bool:
@@ -119,11 +123,15 @@ class RMSNorm(Primitive):
         scale = e.weight("weight") if node.attrs["scale"] else "None"
         return call(e.support("rms_norm"), args[0], scale, repr(float(node.attrs["eps"])), **named)
 
+    def moves(self, node: Node) -> Moves:
+        return "before"
 
-class LayerNorm(Primitive):
+
+class LayerNorm(Uncounted):
     """(x - mean) / sqrt(variance + eps) * weight + bias."""
 
     name = "layernorm"
+    category = "norm"
     params = (
         EPS,
         Param("bias", "any", True, "true, false, or how the bias begins (zeros)"),
@@ -141,7 +149,7 @@ class LayerNorm(Primitive):
         use.attrs["bias"] = declare(use, "bias", x.axes[axis].size, ZEROS, "bias")
         return [x]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         return along(node, axis, "averages over the axis")
 
     def plain(self, node: Node) -> bool:
@@ -162,11 +170,15 @@ class LayerNorm(Primitive):
         named = {"axis": str(node.attrs["axis"])} if node.attrs["axis"] != -1 else {}
         return call(e.support("layer_norm"), args[0], *texts, repr(float(node.attrs["eps"])), **named)
 
+    def moves(self, node: Node) -> Moves:
+        return "before"
 
-class BatchNorm(Primitive):
+
+class BatchNorm(Uncounted):
     """Per-channel normalisation by the batch's statistics in training, by running ones in evaluation."""
 
     name = "batchnorm"
+    category = "norm"
     params = (
         Param("axis", "int", 0, "the channels' axis"),
         EPS,
@@ -190,8 +202,8 @@ class BatchNorm(Primitive):
         weight(use, "num_batches_tracked", (), ZEROS, "int", trainable=False)
         return [x]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "has one scale per entry of the axis" if axis == node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return along(node, axis, "has one scale per entry of the axis")
 
     def module(self, node: Node) -> str | None:
         x, axis = node.inputs[0].type, node.attrs["axis"]
@@ -211,10 +223,11 @@ class BatchNorm(Primitive):
         return call(e.support("batch_norm"), args[0], e.self, str(axis), **named)
 
 
-class GroupNorm(Primitive):
+class GroupNorm(Uncounted):
     """Normalisation over groups of channels and all axes after the channels."""
 
     name = "groupnorm"
+    category = "norm"
     params: tuple[Param, ...] = (
         Param("groups", "size", doc="number of groups"),
         EPS,
@@ -237,8 +250,8 @@ class GroupNorm(Primitive):
     def groups(self, use: Use, channels: Any) -> Any:
         return known(use, "groups", "Each group has statistics of its own.")
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "averages over the axis" if axis >= node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("averages over the axis") if axis >= node.attrs["axis"] else SAME
 
     def plain(self, node: Node) -> bool:
         x = node.inputs[0].type
@@ -281,23 +294,27 @@ class InstanceNorm(GroupNorm):
         return channels
 
 
-class L2Norm(Primitive):
+class L2Norm(Uncounted):
     """x / sqrt(sum(x²) + eps)."""
 
     name = "l2norm"
+    category = "norm"
     params = (Param("axis", "int", -1, "the axis given length one"), Param("eps", "number", 1e-12, "added to the sum of squares"))
     doc = "Scales vectors to length one."
 
     def infer(self, use: Use) -> list[TensorType]:
         return [start(use)[0]]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         return along(node, axis, "sums over the axis")
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         named = {"axis": str(node.attrs["axis"])} if node.attrs["axis"] != -1 else {}
         named |= {"eps": repr(float(node.attrs["eps"]))} if node.attrs["eps"] != 1e-12 else {}
         return call(e.support("l2_norm"), args[0], **named)
+
+    def moves(self, node: Node) -> Moves:
+        return "before"
 
 
 PRIMITIVES: tuple[Primitive, ...] = (RMSNorm(), LayerNorm(), BatchNorm(), GroupNorm(), InstanceNorm(), L2Norm())

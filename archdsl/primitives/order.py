@@ -8,13 +8,15 @@ from archdsl.graph.ir import Axis, Node, TensorType
 from archdsl.graph.sizes import decide_compare
 from archdsl.primitives.axes import replaced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Ordered(Primitive):
+class Ordered(Uncounted):
     """Base: padding of an axis with lengths comes last."""
 
     RANKS = "ranks the whole axis"
@@ -27,8 +29,8 @@ class Ordered(Primitive):
         use.attrs["axis"] = axis
         return given, axis
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return self.RANKS if axis == node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(self.RANKS) if axis == node.attrs["axis"] else SAME
 
     def filled(self, node: Node, text: str, e: Emitter, largest_first: bool) -> str:
         axis = node.attrs["axis"]

@@ -5,24 +5,28 @@ What a function is worth and how it is written stands in graph/functions.py; her
 
 from __future__ import annotations
 
+import ctypes
 import math
+from collections.abc import Callable
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from archdsl.graph.expressions import call, const
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM, ScalarFunction
-from archdsl.graph.ir import Kind, Node, TensorType
+from archdsl.graph.ir import Kind, Node, TensorType, Value
+from archdsl.graph.torch_text import exact_choice
 from archdsl.primitives import text as level
 from archdsl.primitives.axes import aligned, broadcast, fills, promoted
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.text import atom, method, operand
+from archdsl.primitives.traits import Elementwise
+from archdsl.recurrence.complex_parts import Parts, parts_of, scalar_of_parts
+from archdsl.recurrence.definition import Definition, NotElementary, Pair, sizes_of
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
-_ROUNDS = ("sign", "floor", "ceil", "round", "mod", "floordiv")
-KEEPS_INTS = frozenset((*_ROUNDS, "add", "sub", "mul", "neg", "square", "max", "min", "abs"))
-ORDERS = frozenset(
-    (*_ROUNDS, "lt", "le", "gt", "ge", "max", "min", "erf", "erfc", "lgamma", "digamma", "complex", "logsigmoid", "softplus")
-)
 _BINDING = {SUM: level.ADD, PRODUCT: level.MULTIPLY, NEGATE: level.NEGATE, POWER: level.POWER, COMPARE: level.COMPARE}
 
 
@@ -35,10 +39,11 @@ def number(value: Any, e: Emitter) -> str:
     return repr(value) if isinstance(value, (bool, int)) else e.size(value)
 
 
-class Pointwise(Primitive):
+class Pointwise(Elementwise):
     """One scalar function over values. attrs: function (a row of functions.py), scalars ({position: static operand})."""
 
     name = "pointwise"
+    short = "y"
     variadic = True
     params = (
         Param("function", "str", doc="a scalar function by name"),
@@ -62,20 +67,18 @@ class Pointwise(Primitive):
                 what = "the condition" if row.takes == "where" else f"`{row.name.rstrip('_')}`"
                 use.fail("AD0314", f"{what} needs bools", f"this is {kind}", hint="Compare first: x > 0.")
         given = promoted(kinds[1:] if row.takes == "where" else kinds)
-        if given == "complex" and row.name in ORDERS:
+        if given == "complex" and not row.complexes:
             use.fail("AD0314", f"`{row.name}` is not defined for complex values", "a complex value", hint="Use real(x), imag(x) or abs(x).")
-        if row.result == "bool":
-            return "bool"
+        if row.result in ("bool", "complex"):
+            return row.result
         if row.name == "where":
             return given
-        if row.name in ("real", "imag", "angle") or (row.name == "abs" and given == "complex"):
+        if row.result == "real" or (row.name == "abs" and given == "complex"):
             return "float"
-        if row.name == "complex":
-            return "complex"
         if row.name == "pow":  # of ints: an int only where no exponent is below zero
             exponent = (use.args["scalars"] or {}).get(1)
             return promoted((given, "int" if isinstance(exponent, int) and exponent >= 0 else "float"))
-        return promoted((given, "int" if row.name in KEEPS_INTS else "float"))
+        return promoted((given, "int" if row.ints else "float"))
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         row = FUNCTIONS[node.attrs["function"]]
@@ -107,6 +110,19 @@ class Pointwise(Primitive):
         other = [operand(known[i], tight + 1) for i in range(row.arity) if i != wanted]
         return [template.format(operand(outs[0], tight), *other)]
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        shape, function = sizes_of(node.outputs[0]), node.attrs["function"]
+        scales = function in ("mul", "neg") or (function == "div" and 0 not in node.attrs["scalars"])  # what is zero stays zero
+        if scales and len(node.inputs) == 1 and (inner := c.known[id(node.inputs[0])]).diagonal:
+            return Definition(inner.shape, call(function, *_operands(node, const, lambda value: inner.body)), True)
+        return Definition(shape, call(function, *_operands(node, const, lambda value: c.stretched(value, shape))))
+
+    def complex_equations(self, node: Node, c: Converter) -> list[Definition | Pair]:
+        shape = sizes_of(node.outputs[0])
+        operands: list[Parts] = _operands(node, lambda number: (const(number), None), lambda value: parts_of(c, value, shape))
+        re, im = scalar_of_parts(node.attrs["function"], operands, node)
+        return [Definition(shape, re) if im is None else Pair(Definition(shape, re), Definition(shape, im))]
+
 
 # function -> for each operand, what it is worth: {0} is the result, {1} the other operand; and how tightly that binds
 _SOLVED = {
@@ -118,6 +134,22 @@ _SOLVED = {
 }
 
 
+def _operands(node: Node, fixed: Callable[[complex], Any], varying: Callable[[Value], Any]) -> list[Any]:
+    """What stands at each place of the function, for index notation: static numbers and values in their order."""
+    scalars: dict[int, Any] = node.attrs["scalars"]
+    values = iter(node.inputs)
+    found = []
+    for position in range(len(scalars) + len(node.inputs)):
+        if position not in scalars:
+            found.append(varying(next(values)))
+            continue
+        number = scalars[position]
+        if not isinstance(number, (int, float, Fraction)):
+            raise NotElementary("a size that data brings stands in the step", node.origin.span)
+        found.append(fixed(float(number) if isinstance(number, Fraction) else number))
+    return found
+
+
 def _scalar_kind(value: Any) -> Kind:
     return "bool" if isinstance(value, bool) else "float" if isinstance(value, float) else "int"
 
@@ -127,6 +159,11 @@ def _counts(row: ScalarFunction, node: Node) -> bool:
     if row.takes != "number" or row.result == "bool":
         return False
     return row.name != "mul" or all(value.type.kind == "bool" for value in node.inputs)
+
+
+def _single(value: Any) -> bool:
+    """Whether float32 holds a number exactly: torch takes plain numbers in that where no tensor says otherwise."""
+    return not isinstance(value, (int, float)) or not math.isfinite(value) or ctypes.c_float(value).value == value
 
 
 def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node, e: Emitter) -> str:
@@ -144,7 +181,9 @@ def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node,
         (i,) = scalars
         texts[i] = f"torch.full_like({texts[1 - i]}, {texts[i]})"
     if row.name == "where" and scalars >= {1, 2} and node.outputs[0].type.kind == "float":
-        return method(row.torch.format(*texts), "to", e.placement("float"))
+        if exact_choice(node.attrs["scalars"][1], node.attrs["scalars"][2]):
+            return method(row.torch.format(*texts), "to", e.placement("float"))
+        texts[2] = f"torch.full((), {texts[2]}, {e.placement('float')})"
     if row.level == CALL:
         return row.torch.format(*texts)
     tight = _BINDING[row.level]

@@ -8,7 +8,9 @@ from archdsl.graph.ir import Axis, Node, TensorType
 from archdsl.graph.sizes import Size, decide_compare, floordiv
 from archdsl.primitives.axes import lose_lengths
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything, window
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -41,7 +43,7 @@ def over_lead(node: Node, n: int, text: str, x: str, e: Emitter, **named: str) -
     return f"{e.support('fold_lead')}(lambda x: {inner}, {x}, {n + 1})"
 
 
-class Windows(Primitive):
+class Windows(Uncounted):
     """maxpool and avgpool: windows of k entries, `stride` apart (k by default), with `padding` on both sides."""
 
     def __init__(self, kind: str, n: int) -> None:
@@ -101,11 +103,12 @@ class Windows(Primitive):
             use.fail("AD0316", f"{self.name} with ceil and padding needs axes of known size", f"this axis is {axis.size}")
         return count
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         i = axis + self.n
-        if i < 0 or (node.attrs["k"][i], node.attrs["stride"][i], node.attrs["padding"][i]) == (1, 1, 0):
-            return None
-        return LOOKS
+        if i < 0:
+            return SAME
+        k, stride, padding = (node.attrs[name][i] for name in ("k", "stride", "padding"))
+        return SAME if (k, stride, padding) == (1, 1, 0) else window(padding, k - 1 - padding, LOOKS, stride)
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         a = node.attrs
@@ -129,7 +132,7 @@ class Windows(Primitive):
         return call(e.support(f"masked_{self.kind}_pool"), f"lambda x: {pool}", x, lengths, str(axis), str(self.n))
 
 
-class Adaptive(Primitive):
+class Adaptive(Uncounted):
     """Pools an axis of any size to `out` windows of nearly equal width."""
 
     def __init__(self, kind: str, n: int) -> None:
@@ -148,8 +151,8 @@ class Adaptive(Primitive):
             lose_lengths(use, axis)
         return [with_axes(given, (*given.axes[: -self.n], *(Axis(size) for size in out)))]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return LOOKS if axis >= -self.n else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(LOOKS) if axis >= -self.n else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return over_lead(node, self.n, f"F.adaptive_{self.kind}_pool{self.n}d", args[0], e, output_size=written(node.attrs["out"]))

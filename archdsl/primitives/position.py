@@ -10,7 +10,9 @@ from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.parameters import given_init, given_value, known, number, option, show, weight
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import Elementwise, Uncounted
 
 BASE = Param("base", "number", 10_000, "wavelengths grow up to 2 pi times this")
 LAYOUT = Param("interleaved", "bool", True, "sines and cosines in turn; if false all sines come first")
@@ -28,7 +30,7 @@ def waves(node: Node) -> dict[str, str]:
     return named | ({} if node.attrs["interleaved"] else {"interleaved": "False"})
 
 
-class Rotary(Primitive):
+class Rotary(Uncounted):
     """x [.., T, c] with each pair of features turned by an angle that grows with the position."""
 
     name = "rotary"
@@ -82,8 +84,8 @@ class Rotary(Primitive):
             use.fail("AD0261", "`high` of rotary must be above `low`", f"high is {show(high)}, low is {show(low)}")
         return (kind, factor, low, high, original) if kind == "llama3" else (kind, factor, high, low, original)
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "turns pairs along the axis" if index == 0 and axis == -1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("turns pairs along the axis") if index == 0 and axis == -1 else SAME
 
     def options(self, node: Node) -> dict[str, str]:
         a = node.attrs
@@ -106,10 +108,11 @@ class Rotary(Primitive):
         return call(e.support("rotary_step"), args[0], e.clock, **self.options(node))
 
 
-class Position(Primitive):
+class Position(Uncounted):
     """x [.., T, d] + table[0:T]."""
 
     name = "position"
+    category = "table"
     params = (
         Param("max", "size", doc="rows of the table: the longest sequence"),
         Param("init", "init", None, "how the table begins; normal(0.02) if not said"),
@@ -126,8 +129,8 @@ class Position(Primitive):
         weight(use, "weight", (rows, x.axes[-1].size), given_init(use, "init", Init("normal", (0.02,))))
         return [x]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "has one table column per entry of the axis" if axis == -1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("has one table column per entry of the axis") if axis == -1 else SAME
 
     def rows(self, node: Node, args: list[str], e: Emitter, stepping: bool) -> str:
         x = node.inputs[0].type
@@ -141,7 +144,7 @@ class Position(Primitive):
         return self.rows(node, args, e, stepping=True)
 
 
-class Sinusoidal(Primitive):
+class Sinusoidal(Uncounted):
     """x [.., T, d] + fixed sines and cosines of the position."""
 
     name = "sinusoidal"
@@ -154,8 +157,8 @@ class Sinusoidal(Primitive):
         number(use, "base", 0, above=True)
         return [require_kind(use, 0, "float")]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "encodes along the axis" if axis == -1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("encodes along the axis") if axis == -1 else SAME
 
     def coded(self, node: Node, args: list[str], e: Emitter, stepping: bool) -> str:
         named = at(e, node.inputs[0].type.axes[-2], stepping)
@@ -170,7 +173,7 @@ class Sinusoidal(Primitive):
         return self.coded(node, args, e, stepping=True)
 
 
-class Signal(Primitive):
+class Signal(Elementwise):
     """index int[..] -> [.., d]: the sinusoidal encoding of a number, such as a loop's index or a diffusion step."""
 
     name = "signal"

@@ -8,10 +8,15 @@ from archdsl.graph.ir import Axis, Node, TensorType, Value
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import broadcast, heads_before, is_one, promoted
 from archdsl.primitives.base import Primitive, Use, elements, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import MULTIPLY, POWER, atom, method, operand
+from archdsl.primitives.traits import Elementwise, Pure
+from archdsl.recurrence.definition import Definition, Moves, NotElementary, sizes_of
+from archdsl.recurrence.step import INDICES, reindexed
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 SUMS = "sums over the axis"
 
@@ -50,10 +55,13 @@ def _numeric(use: Use) -> None:
             use.fail("AD0314", f"{use.primitive.name} needs numbers", f"this one is {given}")
 
 
-class Matmul(Primitive):
+class Matmul(Pure):
     """`a @ b`: [.., n, k] @ [.., k, m]; [k] @ [.., k, m]; [.., n, k] @ [k]; [k] @ [k]."""
 
     name = "matmul"
+    category = "weights"
+    short = "y"
+    parts = "product"
     inputs = ("a", "b")
     doc = "Matrix product over a's last and b's last but one axis; vectors stand for one row or column."
 
@@ -75,9 +83,9 @@ class Matmul(Primitive):
         diagonal = any(_diagonal(value) for value in node.inputs)
         return lead * n * m if diagonal else 2 * lead * n * a.axes[-1].size * m
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         inner = -1 if index == 0 or node.inputs[1].type.rank == 1 else -2
-        return SUMS if axis == inner else None
+        return everything(SUMS) if axis == inner else SAME
 
     def reads(self, node: Node) -> list[Value]:
         a, b = node.inputs
@@ -108,6 +116,29 @@ class Matmul(Primitive):
         product = f"{operand(left, MULTIPLY)} @ {operand(right, POWER)}"
         return method(product, "squeeze", "-2" if row else "-1") if row or column else product
 
+    def moves(self, node: Node) -> Moves:
+        """For all times, `diag(a) @ S` would hold a matrix per time."""
+        return "" if any(v.node is not None and v.node.op == "diag" for v in node.inputs) else "before"
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        a, b = (c.known[id(v)] for v in node.inputs)
+        if a.diagonal and not b.diagonal:
+            left = c.held(Definition(a.shape, a.body), "decay")
+            right = c.held(b)
+            return Definition(right.shape, left.body * right.body)
+        if b.diagonal and not a.diagonal:
+            left, right = c.held(a), c.held(Definition(b.shape, b.body), "decay")
+            last = INDICES[len(left.shape) - 1]
+            return Definition(left.shape, left.body * reindexed(right.body, {"i": last}))
+        left, right = c.held(c.solid(a)), c.held(c.solid(b))
+        p, q = len(left.shape), len(right.shape)
+        if p > 2 or q > 2 or not p or not q:
+            raise NotElementary("a product of tensors with more than two axes", node.origin.span)
+        x = reindexed(left.body, {INDICES[p - 1]: "s"})
+        y = reindexed(right.body, {"i": "s", "j": "j" if p == 2 else "i"} if q == 2 else {"i": "s"})
+        name = node.outputs[0].name or "m"
+        return c.whole(c.define(x * y, sizes_of(node.outputs[0]), name, sums=(("s", left.shape[-1]),)))
+
 
 def alike(text: str, value: Value, node: Node, e: Emitter) -> str:
     """A factor in the kind of the product: torch multiplies matrices of one dtype only."""
@@ -136,10 +167,11 @@ def _scaled(node: Node, args: list[str]) -> str:
     return f"{operand(pair[0], MULTIPLY)} * {operand(pair[1], POWER)}"
 
 
-class Diag(Primitive):
+class Diag(Elementwise):
     """[.., n] as the diagonal of a [.., n, n] matrix. `diag(a) @ S` does not build it."""
 
     name = "diag"
+    parts = "each"
     inputs = ("a",)
     doc = "A vector as a diagonal matrix; products with it scale rows or columns."
 
@@ -154,11 +186,16 @@ class Diag(Primitive):
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return f"torch.diag_embed({args[0]})"
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        inner = c.known[id(node.inputs[0])]
+        return Definition(inner.shape, inner.body, True)
 
-class Outer(Primitive):
+
+class Outer(Pure):
     """outer(a, b)[i, j] = a[i] * b[j] over the last axes; leading axes equal or absent."""
 
     name = "outer"
+    parts = "product"
     inputs = ("a", "b")
     doc = "Outer product of the last axes: [.., n] and [.., m] to [.., n, m]."
 
@@ -170,17 +207,25 @@ class Outer(Primitive):
     def flops(self, node: Node) -> Size:
         return elements(node.outputs[0].type)
 
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return SAME
+
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         a, b = node.inputs
         lead = max(a.type.rank, b.type.rank) - 1
         left, right = padded(args[0], a, 1, lead), padded(args[1], b, 1, lead)
         return f"{atom(left)}[..., :, None] * {atom(right)}[..., None, :]"
 
+    def equations(self, node: Node, c: Converter) -> Definition:
+        a, b = (c.vector(v) for v in node.inputs)
+        return Definition(sizes_of(node.outputs[0]), a.body * reindexed(b.body, {"i": "j"}))
 
-class Dot(Primitive):
+
+class Dot(Pure):
     """dot(a, b): products of entries, summed over the last axis."""
 
     name = "dot"
+    parts = "product"
     inputs = ("a", "b")
     doc = "Inner product over the last axis: [.., n] and [.., n] to [..]."
 
@@ -194,11 +239,16 @@ class Dot(Primitive):
     def flops(self, node: Node) -> Size:
         return 2 * max((elements(value.type) for value in node.inputs), key=lambda n: n if isinstance(n, int) else 0)
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return SUMS if axis == -1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(SUMS) if axis == -1 else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return method(f"{operand(args[0], MULTIPLY)} * {operand(args[1], POWER)}", "sum", "-1")
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        a, b = (c.vector(v) for v in node.inputs)
+        body = reindexed(a.body, {"i": "s"}) * reindexed(b.body, {"i": "s"})
+        return c.whole(c.define(body, (), node.outputs[0].name or "d", sums=(("s", a.shape[0]),)))
 
 
 PRIMITIVES: tuple[Primitive, ...] = (Matmul(), Diag(), Outer(), Dot())

@@ -12,7 +12,9 @@ from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import is_one, lose_lengths
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.patterns import Group, Side, refill, refuse, side, sides, sizes_given, spread, text_of, unique
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import KeepsNothing, Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 Step = tuple[Any, ...]
 
 
-class Rearrange(Primitive):
+class Rearrange(KeepsNothing, Uncounted):
     """`rearrange("t (h c) -> h t c", h=9)`; with `new` also axes that only the right side has (tile)."""
 
     params = (Param("pattern", "str", doc="einops notation without the batch axis"),)
@@ -30,6 +32,7 @@ class Rearrange(Primitive):
 
     def __init__(self, name: str, new: bool, doc: str) -> None:
         self.name, self.new, self.doc = name, new, doc
+        self.short = "" if new else "y"
         self.source = "notation: einops (Rogozhnikov, ICLR 2022)"
 
     def infer(self, use: Use) -> list[TensorType]:
@@ -69,11 +72,8 @@ class Rearrange(Primitive):
             if name not in left.names and name not in right.names:
                 refuse(use, pattern, f"`{name}` is not in the pattern")
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return None if axis in node.attrs["kept"] else "regroups positions along the axis"
-
-    def saved(self, node: Node) -> Size:
-        return 0
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return SAME if axis in node.attrs["kept"] else everything("regroups positions along the axis")
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         text = args[0]

@@ -5,6 +5,7 @@ Over an axis with lengths, only each sequence's real positions count.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,15 @@ from archdsl.graph.ir import Axis, Kind, Node, TensorType, Value
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import chosen, reduced
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import Uncounted
+from archdsl.recurrence.definition import Definition, Moves, NotElementary, sizes_of
+from archdsl.recurrence.step import INDICES, SUMMED, reindexed
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 AXIS = Param("axis", "any", None, 'axis number, list of axes, or "all"; may be left out when there is only one')
 KEEP = Param("keep", "bool", False, "keep reduced axes with size 1")
@@ -56,7 +62,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-class Reduce(Primitive):
+class Reduce(Uncounted):
     """One reduction of the table. `x -> mean(axis=[1, 2])`; `keep=true` leaves the axes with size 1."""
 
     def __init__(self, name: str) -> None:
@@ -64,6 +70,7 @@ class Reduce(Primitive):
         self.rule = RULES[name]
         self.doc = self.rule.doc
         self.params = (AXIS, KEEP)
+        self.parts = "each" if name in ("sum", "mean") else ""
         if name in ("variance", "std"):
             self.params += (Param("correction", "int", 1, "taken from the count: 1 is the unbiased estimate, 0 the plain mean of squares"),)
 
@@ -85,8 +92,8 @@ class Reduce(Primitive):
     def saved(self, node: Node) -> Size:
         return 0 if self.name in ("sum", "mean", "any", "all", "argmax", "argmin") else super().saved(node)
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return self.rule.verb if axis in node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(self.rule.verb) if axis in node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         value, axes = node.inputs[0], node.attrs["axis"]
@@ -107,8 +114,25 @@ class Reduce(Primitive):
         pairs = ", ".join(f"({length}, {a})" for a, length in ragged)
         return call(e.support(f"masked_{self.rule.torch}"), x, f"[{pairs}]", over, **named)
 
+    def equations(self, node: Node, c: Converter) -> Definition | list[Definition]:
+        if self.name not in ("sum", "mean"):
+            return super().equations(node, c)
+        source = c.solid(c.known[id(node.inputs[0])])
+        rank = len(source.shape)
+        axes = sorted(a % rank for a in node.attrs["axis"])
+        if len(axes) > len(SUMMED):
+            raise NotElementary("a sum over many axes", node.origin.span)
+        kept = [k for k in range(rank) if k not in axes]
+        place = {k: (k if node.attrs["keep"] else n) for n, k in enumerate(kept)}
+        names = {INDICES[a]: s for a, s in zip(axes, SUMMED)} | {INDICES[k]: INDICES[place[k]] for k in kept}
+        body = reindexed(source.body, names)
+        if self.name == "mean":
+            body = body * (1 / math.prod(source.shape[a] for a in axes))
+        sums = tuple((s, source.shape[a]) for a, s in zip(axes, SUMMED))
+        return c.whole(c.define(body, sizes_of(node.outputs[0]), node.outputs[0].name or "m", sums=sums))
 
-class AlongAxis(Primitive):
+
+class AlongAxis(Uncounted):
     """Softmax and its kin: same shape, every entry depends on the whole axis."""
 
     params: tuple[Param, ...] = (Param("axis", "int", -1, "the axis that is normalised"),)
@@ -117,6 +141,7 @@ class AlongAxis(Primitive):
     def __init__(self, name: str, doc: str) -> None:
         self.name, self.doc = name, doc
         if name == "normalise":
+            self.category = "norm"
             self.params = (*self.params, Param("p", "number", 2, "order of the norm"), Param("eps", "number", 1e-12, "smallest norm"))
 
     def infer(self, use: Use) -> list[TensorType]:
@@ -126,8 +151,8 @@ class AlongAxis(Primitive):
         use.attrs["axis"] = use.axis(0, use.args["axis"])
         return [given]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return self.verb if axis == node.attrs["axis"] else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything(self.verb) if axis == node.attrs["axis"] else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         axis = node.attrs["axis"]
@@ -138,6 +163,9 @@ class AlongAxis(Primitive):
         if lengths is not None:
             return call(e.support(f"masked_{self.name}"), args[0], lengths, str(axis))
         return method(args[0], self.name, str(axis))
+
+    def moves(self, node: Node) -> Moves:
+        return "before" if self.name == "softmax" else ""
 
 
 def _axis(value: Value, axis: int) -> Axis:

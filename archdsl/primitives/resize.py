@@ -9,7 +9,9 @@ from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives.axes import lose_lengths
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
 from archdsl.primitives.pool import each
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "trilinear": "linear", "cubic": "cubic", "bicubic": "cubic"}
 
 
-class Upsample(Primitive):
+class Upsample(Uncounted):
     """`upsample(2)` doubles the axes after the channels of [c, T], [c, H, W] or [c, D, H, W]; `size=[h, w]` gives them outright."""
 
     name = "upsample"
@@ -62,8 +64,8 @@ class Upsample(Primitive):
             use.fail("AD0316", f"`size` of upsample must be a size or a list of {n}", f"this is {size}")
         return sizes, None
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "resamples the axis" if axis >= 1 - node.inputs[0].type.rank else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("resamples the axis") if axis >= 1 - node.inputs[0].type.rank else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         scale, n = node.attrs["scale"], node.inputs[0].type.rank - 1

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from archdsl.graph.ir import Node, TensorType
 from archdsl.graph.sizes import Size
 from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class RouterLoss(Primitive):
+class RouterLoss(Uncounted):
     """A scalar over all positions of the batch, to be added to the loss: `aux balance = balance_loss(logits, k=2)`."""
 
     inputs = ("logits",)
@@ -36,8 +38,8 @@ class RouterLoss(Primitive):
         if not isinstance(k, int) or (isinstance(experts, int) and k > experts):
             use.fail("AD0316", f"k = {k} of {experts} experts", "k is a number of experts")
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "averages over all positions" if axis != -1 else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("averages over all positions") if axis != -1 else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         if self.name == "z_loss":

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archdsl.graph.ir import Axis, Node, TensorType
-from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import promoted, replaced
 from archdsl.primitives.base import Param, Primitive, Slot, Use, with_axes
+from archdsl.primitives.reach import EARLIER, SAME, Reach, window
 from archdsl.primitives.text import call, method
+from archdsl.primitives.traits import KeepsNothing, Uncounted
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Running(Primitive):
+class Running(Uncounted):
     """Entry t is the sum, product or maximum of entries 0 to t along the axis."""
 
+    category = "mixing"
     params = (Param("axis", "int", 0, "the axis along which it runs"),)
 
     def __init__(self, name: str, text: str, doc: str) -> None:
@@ -28,6 +30,9 @@ class Running(Primitive):
             use.fail("AD0314", "cummax needs ordered entries", f"this one is {given}")
         use.attrs["axis"] = use.axis(0, use.args["axis"])
         return [with_axes(given, given.axes, promoted(("int", given.kind)))]
+
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return EARLIER if axis == node.attrs["axis"] else SAME
 
     def slots(self, node: Node) -> list[Slot]:
         axis, out = node.attrs["axis"], node.outputs[0].type
@@ -47,7 +52,7 @@ class Running(Primitive):
         return method(args[0], "long") if node.inputs[0].type.kind == "bool" else args[0]
 
 
-class Shift(Primitive):
+class Shift(KeepsNothing, Uncounted):
     """Entries moved n places later along an axis, zeros first; n < 0 moves them earlier, zeros last."""
 
     name = "shift"
@@ -64,11 +69,11 @@ class Shift(Primitive):
         use.attrs["axis"] = use.axis(0, use.args["axis"])
         return [given]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "looks ahead" if axis == node.attrs["axis"] and node.attrs["n"] < 0 else None
-
-    def saved(self, node: Node) -> Size:
-        return 0
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        if axis != node.attrs["axis"]:
+            return SAME
+        n = node.attrs["n"]
+        return window(n, -n, "looks ahead" if n < 0 else "")
 
     def slots(self, node: Node) -> list[Slot]:
         axis, n, given = node.attrs["axis"], node.attrs["n"], node.inputs[0].type

@@ -8,19 +8,25 @@ from archdsl.graph.ir import Axis, Node, TensorType
 from archdsl.graph.sizes import Poly, Size, decide_compare
 from archdsl.primitives.axes import lose_lengths
 from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import atom, call, method
+from archdsl.primitives.traits import KeepsNothing, Uncounted
+from archdsl.recurrence.definition import Definition, NotElementary, sizes_of
+from archdsl.recurrence.step import INDICES, reindexed
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
+    from archdsl.recurrence.convert import Converter
 
 # A plan entry per input axis: ("all",), ("at", i) or ("part", start, stop, length, certain); ("new",) makes an axis.
 Entry = tuple[Any, ...]
 
 
-class Slice(Primitive):
+class Slice(KeepsNothing, Uncounted):
     """attrs items: whole numbers (that entry, the axis goes), (start, stop) with None for an open end, Ellipsis, None (a new axis)."""
 
     name = "slice"
+    parts = "each"
     params = (Param("items", "any", doc="one item for each axis from the first; `..` stands for the rest"),)
     doc = "A part of a value by position. Negative positions count from the end."
 
@@ -64,13 +70,12 @@ class Slice(Primitive):
             position += 1
         return plan
 
-    def saved(self, node: Node) -> Size:
-        return 0
-
-    def time(self, node: Node, index: int, axis: int) -> str | None:
+    def time(self, node: Node, index: int, axis: int) -> Reach:
         entries = [entry for entry in node.attrs["items"] if entry[0] != "new"]
         kind = entries[axis][0]
-        return None if kind == "all" else "picks one position" if kind == "at" else "takes a part of the axis"
+        if kind == "all":
+            return SAME
+        return everything("picks one position" if kind == "at" else "takes a part of the axis")
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         plan = node.attrs["items"]
@@ -90,6 +95,26 @@ class Slice(Primitive):
         if not parts:
             return text
         return f"{atom(text)}[..., {', '.join(parts)}]"
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        source = c.held(c.known[id(node.inputs[0])], node.inputs[0].name or "t")
+        names: dict[str, str] = {}
+        out = axis = 0
+        for kind, *ends in node.attrs["items"]:
+            if kind == "new":
+                out += 1
+                continue
+            start = 0 if kind == "all" or ends[0] is None else ends[0]
+            if not isinstance(start, int):
+                raise NotElementary("an index that data brings", node.origin.span)
+            start %= source.shape[axis]
+            if kind == "at":
+                names[INDICES[axis]] = str(start)
+            else:
+                names[INDICES[axis]] = f"{INDICES[out]}+{start}" if start else INDICES[out]
+                out += 1
+            axis += 1
+        return Definition(sizes_of(node.outputs[0]), reindexed(source.body, names))
 
 
 def _ends(size: Any, e: Emitter) -> str:
@@ -139,7 +164,7 @@ def _from_front(end: Size, size: Size) -> Size:
     return size + end if isinstance(end, int) and end < 0 else end
 
 
-class AtEnd(Primitive):
+class AtEnd(Uncounted):
     """The first or the last real position along the first axis."""
 
     def __init__(self, name: str, doc: str) -> None:
@@ -149,8 +174,8 @@ class AtEnd(Primitive):
         given = use.rank(0, 1)
         return [with_axes(given, given.axes[1:])]
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "picks one position" if axis == -node.inputs[0].type.rank else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("picks one position") if axis == -node.inputs[0].type.rank else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         rank = node.inputs[0].type.rank

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archdsl.graph.ir import Node, TensorType
-from archdsl.graph.sizes import Size
+from archdsl.graph.sizes import Size, floordiv
 from archdsl.primitives.axes import promoted, require_kind
 from archdsl.primitives.base import Primitive, Use, elements
 from archdsl.primitives.product import lead_axes, padded
+from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Pure
 
 if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Solve(Primitive):
+class Solve(Pure):
     """a [.., n, n], b [.., n, m] -> [.., n, m]: the x with a @ x = b."""
 
     name = "solve"
@@ -34,10 +36,10 @@ class Solve(Primitive):
     def flops(self, node: Node) -> Size:
         a, b = (value.type for value in node.inputs)
         n = a.axes[-1].size
-        return elements(a) * n * 2 // 3 + 2 * elements(b) * n
+        return floordiv(elements(a) * n * 2, 3) + 2 * elements(b) * n
 
-    def time(self, node: Node, index: int, axis: int) -> str | None:
-        return "solves over the axis" if axis == -2 or (index == 0 and axis == -1) else None
+    def time(self, node: Node, index: int, axis: int) -> Reach:
+        return everything("solves over the axis") if axis == -2 or (index == 0 and axis == -1) else SAME
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         lead = max(value.type.rank for value in node.inputs) - 2

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from archdsl.graph.expressions import const
 from archdsl.graph.ir import Axis, Init, Node, TensorType
-from archdsl.graph.sizes import Poly, Size
+from archdsl.graph.sizes import Poly
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.initialisers import plain
 from archdsl.primitives.parameters import show, weight
 from archdsl.primitives.text import call
+from archdsl.primitives.traits import Elementwise, KeepsNothing
+from archdsl.recurrence.definition import Definition, sizes_of
+
+if TYPE_CHECKING:
+    from archdsl.recurrence.convert import Converter
 
 SHAPE = Param("shape", "shape", doc="sizes of the axes; [] for a scalar")
 
@@ -30,8 +38,8 @@ def shaped(use: Use, default: Init) -> tuple[list[Axis], Init]:
     return axes, init
 
 
-class Source(Primitive):
-    """Base: no inputs, not batched."""
+class Source(Elementwise):
+    """Base: no inputs whose positions could be read, not batched."""
 
     inputs = ()
 
@@ -41,10 +49,12 @@ class Source(Primitive):
         return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-class Param_(Source):
+class Param_(KeepsNothing, Source):
     """A learned tensor."""
 
     name = "param"
+    category = "table"
+    short = "w"
     trainable = True
     params = (SHAPE, Param("init", "init", None, "how it begins; normal(0.02) if not said"))
     doc = "A learned parameter: param([d] ~ zeros)."
@@ -54,11 +64,12 @@ class Param_(Source):
         weight(use, "", tuple(a.size for a in axes), init, trainable=self.trainable)
         return [TensorType(tuple(axes), "float", False)]
 
-    def saved(self, node: Node) -> Size:
-        return 0
-
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return e.weight("")
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        assert node.instance is not None
+        return c.whole(c.weight(node.instance.name, "", node.instance.weights[""].shape, node.attrs.get("lead", 0)))
 
 
 class Buffer(Param_):
@@ -69,7 +80,7 @@ class Buffer(Param_):
     doc = "A tensor that begins like a parameter and is saved with the weights, but not learned: a random projection."
 
 
-class Filled(Source):
+class Filled(KeepsNothing, Source):
     """zeros, ones: a constant tensor."""
 
     def __init__(self, name: str):
@@ -81,11 +92,11 @@ class Filled(Source):
         axes, _ = shaped(use, Init(self.name))
         return [TensorType(tuple(axes), "float", False)]
 
-    def saved(self, node: Node) -> Size:
-        return 0
-
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return call(f"torch.{self.name}", self.shape(node, e), e.placement("float"))
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        return Definition(sizes_of(node.outputs[0]), const({"zeros": 0.0, "ones": 1.0}[self.name]))
 
 
 class Full(Filled):
@@ -98,6 +109,9 @@ class Full(Filled):
 
     def emit(self, node: Node, args: list[str], e: Emitter) -> str:
         return call("torch.full", self.shape(node, e), repr(float(node.attrs["value"])), e.placement("float"))
+
+    def equations(self, node: Node, c: Converter) -> Definition:
+        return Definition(sizes_of(node.outputs[0]), const(float(node.attrs["value"])))
 
 
 class Arange(Source):

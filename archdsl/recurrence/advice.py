@@ -12,13 +12,14 @@ from archdsl.recurrence.algebra import ANY, Bounds, bounds, tensors
 from archdsl.recurrence.classes import Classified, DecayedGroup, Group
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.convert import NotElementary, convert
+from archdsl.recurrence.definition import Table
 from archdsl.recurrence.infix import infix
 from archdsl.recurrence.step import Equation, Step, parse_access
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
-def scan_warnings(graph: Graph) -> list[Diagnostic]:
+def scan_warnings(graph: Graph, primitives: Table) -> list[Diagnostic]:
     """What is doubtful about the scans of an architecture, once for each scan."""
     uses: dict[int, list[tuple[Region, Node]]] = {}
     regions = [region for _, region in graph.walk()]
@@ -29,7 +30,7 @@ def scan_warnings(graph: Graph) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     for region in regions:
         if region.kind == "scan" and id(region) in uses:
-            found += [d for d in _scan(region, uses[id(region)]) if not any(_same(d, old) for old in found)]
+            found += [d for d in _scan(region, uses[id(region)], primitives) if not any(_same(d, old) for old in found)]
     return found
 
 
@@ -37,10 +38,10 @@ def _same(a: Diagnostic, b: Diagnostic) -> bool:
     return (a.code, a.title, a.span) == (b.code, b.title, b.span)
 
 
-def _scan(region: Region, uses: list[tuple[Region, Node]]) -> Iterator[Diagnostic]:
+def _scan(region: Region, uses: list[tuple[Region, Node]], primitives: Table) -> Iterator[Diagnostic]:
     yield from _unused_yields(region, uses)
     try:
-        step = convert(region).step
+        step = convert(region, primitives).step
     except NotElementary:
         return
     found = classify(step, verify=False)

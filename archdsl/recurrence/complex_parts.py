@@ -8,33 +8,24 @@ from typing import TYPE_CHECKING
 
 from archdsl.graph.expressions import Const, Expr, call, const
 from archdsl.graph.ir import Node, Value
-from archdsl.recurrence.definition import Definition, NotElementary, Pair, sizes_of
+from archdsl.recurrence.definition import Definition, NotElementary, Pair
 
 if TYPE_CHECKING:
     from archdsl.recurrence.convert import Converter
 
-Rule = Callable[["Converter", Node], "Definition | list[Definition]"]
+Rule = Callable[[Node, "Converter"], "Definition | list[Definition]"]
 Parts = tuple[Expr, Expr | None]  # real and imaginary part; None: a real number
-
-LINEAR = frozenset(("slice", "squeeze", "unsqueeze", "split", "concat", "sum", "mean", "diag"))  # each part by itself
-BILINEAR = frozenset(("matmul", "dot", "outer"))
 ZERO = const(0)
 
 
-def complex_node(c: Converter, node: Node, rule: Rule) -> list[Definition | Pair]:
-    """What a node with complex inputs or outputs is. Raises NotElementary."""
-    if node.op == "pointwise":
-        return [_pointwise(c, node)]
-    if node.op in LINEAR:
-        both = []
-        for part in (0, 1):
-            with _seen(c, node.inputs, [part] * len(node.inputs)):
-                made = rule(c, node)
-            both.append(made if isinstance(made, list) else [made])
-        return [Pair(re, im) for re, im in zip(*both)]
-    if node.op in BILINEAR:
-        return [_bilinear(c, node, rule)]
-    raise NotElementary(f"`{node.op}` of complex numbers has no index notation", node.origin.span)
+def each_part(c: Converter, node: Node, rule: Rule) -> list[Definition | Pair]:
+    """What a node is that does the same to the real and to the imaginary part."""
+    both = []
+    for part in (0, 1):
+        with _seen(c, node.inputs, [part] * len(node.inputs)):
+            made = rule(node, c)
+        both.append(made if isinstance(made, list) else [made])
+    return [Pair(re, im) for re, im in zip(*both)]
 
 
 @contextmanager
@@ -53,15 +44,15 @@ def _seen(c: Converter, values: Sequence[Value], parts: Sequence[int]) -> Iterat
         c.known.update(kept)
 
 
-def _bilinear(c: Converter, node: Node, rule: Rule) -> Pair:
-    """(a + ib)(c + id), leaving out what is real."""
+def product_of_parts(c: Converter, node: Node, rule: Rule) -> list[Definition | Pair]:
+    """What a product of two inputs is: (a + ib)(c + id), leaving out what is real."""
     complex_ = [isinstance(c.known[id(v)], Pair) for v in node.inputs]
 
     def product(*parts: int) -> Definition | None:
         if any(part and not there for part, there in zip(parts, complex_)):
             return None
         with _seen(c, node.inputs, parts):
-            made = rule(c, node)
+            made = rule(node, c)
         assert isinstance(made, Definition)
         return made
 
@@ -72,24 +63,7 @@ def _bilinear(c: Converter, node: Node, rule: Rule) -> Pair:
             return found
         return Definition(first.shape, call(function, first.body, second.body))
 
-    return Pair(joined("sub", product(0, 0), product(1, 1)), joined("add", product(0, 1), product(1, 0)))
-
-
-def _pointwise(c: Converter, node: Node) -> Definition | Pair:
-    shape = sizes_of(node.outputs[0])
-    function: str = node.attrs["function"]
-    scalars = node.attrs["scalars"]
-    values = iter(node.inputs)
-    operands: list[Parts] = []
-    for position in range(len(scalars) + len(node.inputs)):
-        if position in scalars:
-            operands.append((const(scalars[position]), None))
-            continue
-        value = next(values)
-        _hold(c, value)
-        operands.append(_stretched(c, value, shape))
-    re, im = _apply(function, operands, node)
-    return Definition(shape, re) if im is None else Pair(Definition(shape, re), Definition(shape, im))
+    return [Pair(joined("sub", product(0, 0), product(1, 1)), joined("add", product(0, 1), product(1, 0)))]
 
 
 def _hold(c: Converter, value: Value) -> None:
@@ -99,8 +73,9 @@ def _hold(c: Converter, value: Value) -> None:
         c.known[id(value)] = Pair(c.held(whole.re, f"{value.name or 't'}_re"), c.held(whole.im, f"{value.name or 't'}_im"))
 
 
-def _stretched(c: Converter, value: Value, shape: tuple[int, ...]) -> Parts:
-    """Both parts as expressions of a result's axes."""
+def parts_of(c: Converter, value: Value, shape: tuple[int, ...]) -> Parts:
+    """Both parts of a value as expressions of a result's axes."""
+    _hold(c, value)
     found: list[Expr] = []
     count = 2 if isinstance(c.known[id(value)], Pair) else 1
     for part in range(count):
@@ -109,7 +84,8 @@ def _stretched(c: Converter, value: Value, shape: tuple[int, ...]) -> Parts:
     return found[0], found[1] if count == 2 else None
 
 
-def _apply(function: str, operands: list[Parts], node: Node) -> Parts:
+def scalar_of_parts(function: str, operands: list[Parts], node: Node) -> Parts:
+    """A scalar function of complex numbers. Raises NotElementary."""
     (x, xi), *rest = operands
     if function == "complex":
         return x, rest[0][0]

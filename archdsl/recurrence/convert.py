@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from archdsl.diagnostics import Span
 from archdsl.graph.expressions import Const, Expr, Var, const
 from archdsl.graph.ir import Node, Region, Value
-from archdsl.recurrence.complex_parts import complex_node
-from archdsl.recurrence.convert_rules import RULES
-from archdsl.recurrence.definition import Definition, NotElementary, Pair, sizes_of
+from archdsl.recurrence.definition import Definition, NotElementary, Pair, Table, sizes_of
 from archdsl.recurrence.split import Parts, split
 from archdsl.recurrence.step import INDICES, Equation, StateOf, Step, Tensor, access, reindexed
+from archdsl.recurrence.whole import large
 
 
 @dataclass
@@ -29,16 +27,19 @@ class Converted:
     yields: list[Value]  # what the yield tensors are, in order: a complex value is two
 
 
-def convert(region: Region) -> Converted:
-    """Index notation of a scan. Raises NotElementary."""
-    parts = split(region)
-    return Converter(region, parts).run()
+def convert(region: Region, primitives: Table) -> Converted:
+    """Index notation of a scan, from what its primitives say of themselves. Raises NotElementary."""
+    parts = split(region, primitives)
+    return Converter(region, parts, primitives).run()
 
 
 @dataclass
 class Converter:
+    """Builds the step of a region. Primitives write their equations through it: `known` has what each value is so far."""
+
     region: Region
     parts: Parts
+    primitives: Table
     known: dict[int, Any] = field(default_factory=dict)  # id of a value -> Definition, or Pair if it is complex
     tensors: dict[str, Tensor] = field(default_factory=dict)
     equations: list[Equation] = field(default_factory=list)
@@ -53,8 +54,11 @@ class Converter:
         for value in [v for n in parts.core for v in n.inputs] + parts.exits:
             uses[id(value)] = uses.get(id(value), 0) + 1
         self.uses = uses
+        self.counting = large(region.nodes)
         states = []
         for state in region.states:
+            if state.before.type.kind == "int":
+                raise NotElementary(f"the state {state.name} counts in whole numbers")
             states.append((state, self.declared(state.before, state.name, "state")))
         constant = {id(v) for v in region.inputs if not v.type.batched} | {id(inner) for _, inner in region.captures}
         for value in parts.entries:
@@ -165,16 +169,16 @@ class Converter:
     # ---- nodes ----
 
     def node(self, node: Node) -> None:
-        rule: Callable[[Converter, Node], Definition | list[Definition]] | None = RULES.get(node.op)
-        if rule is None:
+        primitive = self.primitives.get(node.op)
+        if primitive is None:
             raise NotElementary(f"`{node.op}` has no index notation", node.origin.span)
-        if node.attrs.get("value_inputs"):
-            raise NotElementary(f"`{node.op}` is given a computed weight", node.origin.span)
-        result: Any
+        if id(node) in self.counting:
+            raise NotElementary("whole numbers that may become large are counted in the step", node.origin.span)
+        result: Definition | list[Definition] | list[Definition | Pair]
         if any(v.type.kind == "complex" for v in (*node.inputs, *node.outputs)):
-            result = complex_node(self, node, rule)
+            result = primitive.complex_equations(node, self)
         else:
-            result = rule(self, node)
+            result = primitive.equations(node, self)
         for out, definition in zip(node.outputs, result if isinstance(result, list) else [result]):
             # Read in several places: worked out once.
             if isinstance(definition, Definition) and self.uses.get(id(out), 0) > 1 and not definition.diagonal:
@@ -202,5 +206,14 @@ class Converter:
     def vector(self, value: Value) -> Definition:
         return self.held(self.solid(self.known[id(value)]), value.name or "t")
 
+    def weight(self, instance: str, weight: str, shape: tuple[int, ...], lead: int = 0) -> str:
+        """The tensor that stands for a weight of an instance of the region; `lead` axes before the written ones are not part of it."""
+        for name, place in self.weights.items():
+            if place == (instance, weight):
+                return name
+        name = self.declare(f"{instance}_{weight}" if weight else instance, shape[lead:], "weight", lead)
+        self.weights[name] = (instance, weight)
+        return name
 
-__all__ = ["Converted", "NotElementary", "convert"]
+
+__all__ = ["Converted", "Converter", "NotElementary", "convert"]

@@ -6,14 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from archdsl.graph.ir import Node, Region, Value
-
-HEAVY = frozenset(("linear", "matmul", "einsum", "act", "rmsnorm", "layernorm", "l2norm", "softmax"))
+from archdsl.recurrence.definition import Moves, Table
+from archdsl.recurrence.whole import large
 
 
 @dataclass
 class Parts:
-    """before, core, after: nodes of the region in order. entries: values the core reads that are made before it (or are inputs); exits: values
-    of the core that the yields and the part after it need."""
+    """before, core, after: nodes of the region in order. entries: values that the core reads, or that are next states, and that are made before
+    it (or are inputs); exits: values of the core that the yields and the part after it need."""
 
     before: list[Node]
     core: list[Node]
@@ -22,22 +22,24 @@ class Parts:
     exits: list[Value]
 
 
-def split(region: Region) -> Parts:
-    """Splits a scan's region around its recurrence."""
+def split(region: Region, primitives: Table) -> Parts:
+    """Splits a scan's region around its recurrence; what may move is said by each primitive."""
     nodes = _needed(region)
+    moves: dict[int, Moves] = {id(n): primitives[n.op].moves(n) if n.op in primitives else "" for n in nodes}
     stateful: set[int] = {id(s.before) for s in region.states}
     for node in nodes:
         if any(id(v) in stateful for v in node.inputs):
             stateful |= {id(o) for o in node.outputs}
     recurrent = _feeding_states(region, nodes)
     led = _reading_led(nodes)
-    before = _hoisted([n for n in nodes if id(n) not in led], stateful)
+    before = _hoisted([n for n in nodes if id(n) not in led], stateful, moves)
     moved = {id(n) for n in before}
-    after = _sunk([n for n in nodes if id(n) not in moved], recurrent) if not led else []
+    after = _sunk([n for n in nodes if id(n) not in moved], recurrent, moves) if not led else []
     late = {id(n) for n in after}
     core = [n for n in nodes if id(n) not in moved and id(n) not in late]
     made = {id(o) for n in core for o in n.outputs} | {id(s.before) for s in region.states}
-    entries = _unique(v for n in core for v in n.inputs if id(v) not in made)
+    read = [*(v for n in core for v in n.inputs), *(s.after for s in region.states if s.after is not None)]
+    entries = _unique(v for v in read if id(v) not in made)
     wanted = [*region.outputs, *(v for n in after for v in n.inputs)]
     exits = _unique(v for v in wanted if id(v) in made)
     return Parts(before, core, after, entries, exits)
@@ -78,33 +80,29 @@ def _reading_led(nodes: list[Node]) -> set[int]:
     return found
 
 
-def _scaling(node: Node) -> bool:
-    """`diag(a) @ S` for all times would hold a matrix per time."""
-    return node.op == "matmul" and any(v.node is not None and v.node.op == "diag" for v in node.inputs)
-
-
-def _hoisted(nodes: list[Node], stateful: set[int]) -> list[Node]:
-    """State-free heavy nodes and what they need. Sources (parameters) stay where they are used."""
+def _hoisted(nodes: list[Node], stateful: set[int], moves: dict[int, Moves]) -> list[Node]:
+    """State-free heavy nodes, those that count in large whole numbers, and what they need. Sources (parameters) stay where they are used."""
+    counting = large(nodes)
     free = [n for n in nodes if n.inputs and not any(id(o) in stateful for o in n.outputs)]
     wanted: set[int] = set()
     chosen: list[Node] = []
     for node in reversed(free):
         # Varying inputs only: a product of parameters alone is no work over time.
-        heavy = node.op in HEAVY and any(v.type.batched for v in node.inputs) and not _scaling(node)
-        if heavy or any(id(o) in wanted for o in node.outputs):
+        heavy = moves[id(node)] and any(v.type.batched for v in node.inputs)
+        if heavy or id(node) in counting or any(id(o) in wanted for o in node.outputs):
             chosen.append(node)
             wanted |= {id(v) for v in node.inputs}
     return chosen[::-1]
 
 
-def _sunk(nodes: list[Node], recurrent: set[int]) -> list[Node]:
+def _sunk(nodes: list[Node], recurrent: set[int], moves: dict[int, Moves]) -> list[Node]:
     """Products with weights that feed no state, and all that follows them: run on all times at once after the loop."""
     late: set[int] = set()
     chosen: list[Node] = []
     for node in nodes:
         if any(id(o) in recurrent for o in node.outputs):
             continue
-        if node.op == "linear" or any(id(v) in late for v in node.inputs):
+        if moves[id(node)] == "around" or any(id(v) in late for v in node.inputs):
             chosen.append(node)
             late |= {id(o) for o in node.outputs}
     return chosen

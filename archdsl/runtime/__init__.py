@@ -13,6 +13,7 @@ _HOME = {
     "Tokenizer": "tokenizer",
     "WeightMap": "weightmap",
     "find_pretrained": "pretrained",
+    "find_published": "pretrained",
     "generate": "generation",
     "encode_chat": "chat",
     "generate_batch": "generation",

@@ -24,7 +24,7 @@ class Unprefixed:
     def __init__(self, source: Source, prefix: str):
         self._source, self._full = source, {name.removeprefix(prefix): name for name in source.shapes}
         self.format, self.path = source.format, source.path
-        self.architecture, self.config = source.architecture, source.config
+        self.architecture, self.config, self.settings = source.architecture, source.config, source.settings
         self.shapes = {name: source.shapes[full] for name, full in self._full.items()}
 
     def read(self, name: str) -> torch.Tensor:

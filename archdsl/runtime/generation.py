@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from archdsl.diagnostics import ArchError, Diagnostic
+from archdsl.runtime.pace import Pace
 from archdsl.runtime.sampling import Sampler, Sampling
 from archdsl.runtime.tokenizer import Detokenizer, Tokenizer
 
@@ -89,7 +90,7 @@ def _run(
 ) -> Iterator[list[int | None]]:
     """The loop itself. Gradient mode is entered for each call only, never across a yield, where the caller's code runs."""
     device = _device(model)
-    reader = _Cached(model) if cache else _Plain(model)
+    reader = _Cached(model, device) if cache else _Plain(model)
     training = model.training
     model.eval()
     try:
@@ -119,8 +120,9 @@ def _run(
 class _Cached:
     """prefill, then step."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, device: torch.device):
         self.model, self.state = model, None
+        self.pace = Pace(torch.get_num_threads() if device.type == "cpu" else 1)
 
     @torch.inference_mode()
     def start(self, batch: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
@@ -130,7 +132,7 @@ class _Cached:
 
     @torch.inference_mode()
     def next(self, chosen: torch.Tensor) -> torch.Tensor:
-        logits, self.state = self.model.step(chosen[:, None], self.state)
+        logits, self.state = self.pace.run(lambda: self.model.step(chosen[:, None], self.state))
         return logits[:, -1]
 
 

@@ -70,6 +70,10 @@ class GGUFFile:
         """The metadata keys that a weight map may check."""
         return self.metadata
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.metadata
+
     def quantisation(self, name: str) -> str:
         """The block format of a tensor, e.g. "Q4_1"."""
         from gguf import GGMLQuantizationType

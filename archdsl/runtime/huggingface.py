@@ -25,6 +25,7 @@ class SafetensorsFile:
     format = "safetensors"
     architecture: str | None = None
     config: Mapping[str, Any] = {}
+    settings: Mapping[str, Any] = {}
 
     def __init__(self, path: str | Path):
         from safetensors import SafetensorError, safe_open
@@ -59,7 +60,8 @@ class HuggingFaceFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.config: Mapping[str, Any] = _settings(read_json(self.path / "config.json"))
+        self.settings: Mapping[str, Any] = read_json(self.path / "config.json")  # as they are; `config` has what maps may compare
+        self.config: Mapping[str, Any] = _settings(self.settings)
         self._shards = [SafetensorsFile(file) for file in self._files()]
         self._home = {name: shard for shard in self._shards for name in shard.shapes}
         self.shapes = {name: shard.shapes[name] for name, shard in self._home.items()}
@@ -121,7 +123,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The plain settings of a config.json; `rope_theta` also where newer files keep it, inside `rope_parameters`."""
     plain = {key: value for key, value in config.items() if isinstance(value, str | int | float | bool)}
     rope = config.get("rope_parameters")

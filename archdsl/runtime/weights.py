@@ -21,6 +21,7 @@ from archdsl.runtime.gguf import GGUFFile
 from archdsl.runtime.huggingface import HuggingFaceFolder, SafetensorsFile
 from archdsl.runtime.pretrained import KNOWN, find_pretrained
 from archdsl.runtime.transforms import FitError
+from archdsl.runtime.unread import refuse_unread
 from archdsl.runtime.weightmap import Section, WeightMap, load_weight_map, shipped_maps
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """What every kind of weights file offers. `shapes` are those of the file; `read` gives one tensor on the CPU."""
+    """What every kind of weights file offers. `shapes` are those of the file; `read` gives one tensor on the CPU.
+
+    `config` holds the settings that a map may compare, `settings` all of them.
+    """
 
     format: str
     path: Path
@@ -38,6 +42,8 @@ class Source(Protocol):
     def architecture(self) -> str | None: ...
     @property
     def config(self) -> Mapping[str, Any]: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
     def read(self, name: str) -> torch.Tensor: ...
     def close(self) -> None: ...
 
@@ -118,7 +124,7 @@ def load_weights(
     ("smollm2-135m"). map: where foreign names go; by default the one that fits best of the map beside the spec and the shipped maps.
     spec: what the model was built from; its arguments (or spec_params, `{"d": 576, …}`) are compared with the file's settings. With
     strict=False (an edited spec) what fits is loaded and the report lists the rest. Dtype and device of the model are kept; weights on
-    the meta device are made on the CPU. Raises AD0801 to AD0806 and AD0810.
+    the meta device are made on the CPU. Raises AD0801 to AD0806, AD0810 and AD0819.
     """
     start = time.perf_counter()
     source: Source = open_weights(find_pretrained(str(path)) if str(path) in KNOWN else path)
@@ -132,6 +138,7 @@ def load_weights(
             source = Unprefixed(source, section.prefix)
         if chosen and section:
             report.unchecked = check_config(source, chosen, section, params, strict)
+        report.unchecked += refuse_unread(source, section, strict)
         report.metadata = getattr(source, "metadata", {}) if source.format == "safetensors" else {}
         found = plan(source, names, section, params)
         compare(found, source, section, report)
@@ -174,9 +181,23 @@ def _choose_map(source: Source, names: Mapping[str, Any], given: WeightMap | str
 
 
 def _beside(spec: Checked | None) -> list[Path]:
-    """The map beside each file the spec was read from: `my.arch` has `my.weights.yaml`."""
-    found = [Path(source.name).with_suffix(".weights.yaml") for source in (spec.graph.sources if spec else ())]
-    return [path for path in found if path.is_file()]
+    """The map beside each file the spec was read from: `my.arch` has `my.weights.yaml`. Raises AD0603 for a link that leads elsewhere."""
+    if spec is None:
+        return []
+    home = spec.namespace
+    files = [*([] if home.path else [Path(home.source.name)]), *home.files()]  # a text is named by who gave it
+    found = [path for file in files if os.path.isfile(path := file.with_suffix(".weights.yaml"))]
+    for path in found:
+        if not path.resolve().is_relative_to(path.parent.resolve()):
+            raise ArchError(
+                Diagnostic(
+                    "AD0603",
+                    f"the weight map `{path.name}` leads outside",
+                    note=f"{path} is a link to a place outside the folder of the spec.",
+                    hint="Copy the map beside the spec, or give it by hand: `map=…`.",
+                )
+            )
+    return found
 
 
 def _misfit(report: LoadReport, found: Plan, source: Source, map_: WeightMap | None) -> Diagnostic:

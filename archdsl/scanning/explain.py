@@ -11,6 +11,7 @@ from archdsl.graph.expressions import ONE, ZERO, Expr, count_ops
 from archdsl.graph.ir import Instance, Region
 from archdsl.kernels.build import NoCompiler, compiler
 from archdsl.kernels.scan_source import checkpoint_every
+from archdsl.primitives import TABLE
 from archdsl.recurrence.classes import (
     AffineGroup,
     BlockDiagonalGroup,
@@ -65,7 +66,7 @@ def explain_scan(scan: Region | Instance | Converted, sizes: Mapping[str, int] |
         return "\n".join(_lines(region, given, device))
     assert region is not None
     try:
-        return "\n".join(_lines(convert(region), given, device))
+        return "\n".join(_lines(convert(region, TABLE), given, device))
     except NotElementary as problem:
         return "\n".join(_plain_loop(problem))
 
@@ -73,7 +74,7 @@ def explain_scan(scan: Region | Instance | Converted, sizes: Mapping[str, int] |
 def scan_summary(region: Region) -> str:
     """The class of a scan and the reason, in one line."""
     try:
-        found = classify(convert(region).step, verify=False)
+        found = classify(convert(region, TABLE).step, verify=False)
     except NotElementary as problem:
         return f"runs as a plain loop: {problem.reason}"
     return f"{_class(found)} ({found.reason})"

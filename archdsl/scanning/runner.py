@@ -19,6 +19,7 @@ from torch import Tensor
 from archdsl.kernels.build import NoCompiler, compiler
 from archdsl.kernels.c_text import NoC
 from archdsl.kernels.scan_op import Kernel, kernel, run
+from archdsl.kernels.second import FORWARD, transformed
 from archdsl.recurrence.classes import Classified
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.fixed import Hoisted, hoist
@@ -45,6 +46,9 @@ class ScanKernel:
     def __init__(self, text: str) -> None:
         self.text = text
         self.step: Step = loads(text)
+        self._inputs = [p.shape for p in self.step.of("input")]
+        self._states = [self.step.tensor(s.before).shape for s in self.step.states]
+        self._yields = [self.step.tensor(name).shape for name in self.step.yields]
         self.kernel: Kernel | None = None
         try:
             compiler()
@@ -66,11 +70,13 @@ class ScanKernel:
 
     def compiled(self, x: Tensor) -> bool:
         """Whether the C kernel runs for such a tensor."""
-        if self.kernel is None or x.device.type not in ("cpu", "meta"):
+        return self._serves(x.device.type, _work(x.dtype))
+
+    def _serves(self, device: str, dtype: torch.dtype) -> bool:
+        if self.kernel is None or device not in ("cpu", "meta"):
             return False
-        dtype = _work(x.dtype)
         if dtype not in self._ready:
-            if torch.compiler.is_compiling() or x.device.type == "meta":
+            if torch.compiler.is_compiling() or device == "meta":
                 return True
             try:
                 self.kernel.library(dtype)
@@ -119,33 +125,46 @@ class ScanKernel:
         return choose(self.classified, sequences, time, device, compiler=False, training=training, triton=self.triton(device))
 
     def __call__(
-        self, inputs: Sequence[Tensor], weights: Sequence[Tensor], states: Sequence[Tensor | None], lengths: Tensor | None = None
+        self,
+        inputs: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        states: Sequence[Tensor | None],
+        lengths: Tensor | None = None,
+        like: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """inputs [batch, lead…, time, body…] in the step's order; weights in its order; states [batch, lead…, body…] or None.
 
-        lengths [batch]: each sequence's own; what lies beyond gives zeros. Returns the yields, then the final states.
+        lengths [batch]: each sequence's own; what lies beyond gives zeros. Returns the yields, then the final states, all in the dtype that
+        the floats among what is given have together; like: a tensor whose dtype they have if there is no float.
         """
-        step = self.step
-        parts, begins = step.of("input"), [step.tensor(s.before) for s in step.states]
-        given = inputs[0].dtype
+        shapes, begins = self._inputs, self._states
+        given = _common((*inputs, *weights, *states, like))
         work = _work(given)
-        leads = [x.shape[: x.dim() - 1 - len(p.shape)] for x, p in zip(inputs, parts)]
+        leads = [x.shape[: x.dim() - 1 - len(shape)] for x, shape in zip(inputs, shapes)]
         lead = leads[0] if all(each == leads[0] for each in leads) else torch.broadcast_shapes(*leads)
         time = inputs[0].shape[len(leads[0])]
         n = math.prod(lead)
-        flat = [x.to(work).expand(*lead, *x.shape[len(own) :]).reshape(n, time, *p.shape) for x, own, p in zip(inputs, leads, parts)]
-        begin = [None if s is None else s.to(work).expand(*lead, *p.shape).reshape(n, *p.shape) for s, p in zip(states, begins)]
+        flat = [x.to(work).expand(*lead, *x.shape[len(own) :]).reshape(n, time, *shape) for x, own, shape in zip(inputs, leads, shapes)]
+        begin = [None if s is None else s.to(work).expand(*lead, *shape).reshape(n, *shape) for s, shape in zip(states, begins)]
         if lengths is not None:
             heads = math.prod(lead[1:])
             lengths = lengths.to(torch.int64).clamp(0, time).repeat_interleave(heads)
         fixed = [w.to(work) for w in weights]
-        if self.kernel is not None and self.compiled(inputs[0]):
+        carried = transformed((*inputs, *weights, *states))
+        if self._serves(inputs[0].device.type, work):
+            if carried:
+                raise RuntimeError(FORWARD)
             found, fixed = self.hoisted(time, fixed)
             yields, ends = run(found, flat, fixed, begin, lengths)
         else:
-            yields, ends = self.run_form(flat, fixed, begin, lengths, given)
-        out = [y.reshape(*lead, time, *step.tensor(name).shape).to(given) for y, name in zip(yields, step.yields)]
-        return (*out, *(e.reshape(*lead, *p.shape).to(given) for e, p in zip(ends, begins)))
+            try:
+                yields, ends = self.run_form(flat, fixed, begin, lengths, given)
+            except RuntimeError as problem:  # from autograd functions, in torch's words
+                if not carried:
+                    raise
+                raise RuntimeError(FORWARD) from problem
+        out = [y.reshape(*lead, time, *shape).to(given) for y, shape in zip(yields, self._yields)]
+        return (*out, *(e.reshape(*lead, *shape).to(given) for e, shape in zip(ends, begins)))
 
     @torch.compiler.disable
     def run_form(
@@ -180,6 +199,16 @@ def _program(text: str) -> tuple[Program | None, str]:
         return Program(_classified(text)), ""
     except Unsupported as reason:
         return None, str(reason)
+
+
+def _common(tensors: Sequence[Tensor | None]) -> torch.dtype:
+    """What floats come to together, as torch has it: single numbers do not count."""
+    found: torch.dtype | None = None
+    for tensor in tensors:
+        dtype = None if tensor is None else tensor.dtype
+        if dtype is not found and dtype is not None and dtype.is_floating_point and tensor.dim():  # type: ignore[union-attr]
+            found = dtype if found is None else torch.promote_types(found, dtype)
+    return found or torch.get_default_dtype()
 
 
 def _work(dtype: torch.dtype) -> torch.dtype:

@@ -134,7 +134,7 @@ class Screen:
         return graph, own
 
     def _taken_out(self, before: int) -> list[Region]:
-        """Takes new regions out of those to share whose keys hold ids of things that die with one candidate."""
+        """Takes new regions out of those to share whose keys hold things that one candidate alone has."""
         regions = self.space.grammar.session.regions
         new = [regions.popitem() for _ in range(len(regions) - before)]
         own = []

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic
-from archdsl.elaboration.body import ROOM, Body, Demand, Session, elaborate_region, region_for
+from archdsl.elaboration.body import ROOM, Body, Bound, Demand, Session, elaborate_region, region_for
 from archdsl.elaboration.elaborate import decision_tree
 from archdsl.elaboration.kinds import Poison, type_key
-from archdsl.graph.ir import Region
+from archdsl.graph.ir import Region, Value
 from archdsl.graph.sizes import Facts
 from archdsl.language import syntax as ast
 from archdsl.stack import with_room
@@ -284,17 +284,14 @@ class Run:
             session.guide = self
 
 
-OPEN = frozenset({"value", "bound", "view", "part", "layers"})
-
-
 def closed(key: Hashable) -> bool:
     """Whether a key tells all that a region depends on: no value and no shared instance of a body around it."""
     stack: list[Any] = [key]
     while stack:
         item = stack.pop()
+        if isinstance(item, (Value, Bound)):
+            return False
         if isinstance(item, tuple):
-            if len(item) >= 2 and isinstance(item[0], str) and item[0] in OPEN and isinstance(item[1], int):
-                return False
             stack.extend(item)
     return True
 

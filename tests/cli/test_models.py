@@ -110,6 +110,15 @@ def test_generate_reads_a_prompt_from_a_file_or_standard_input(run, tiny, tmp_pa
     assert "AD0910" in run(*base, "").stderr
 
 
+def test_generate_says_why_a_model_cannot_be_decoded(run, tmp_path):
+    (tmp_path / "back.arch").write_text("arch Back { in x: int[T]; return x -> embedding(64, 8) -> flip(axis=0) -> linear(64) }")
+    (tmp_path / "a.safetensors").touch()
+    result = run("generate", "back.arch", "--weights", "a.safetensors", "abc")
+    assert result.exit_code == 2
+    assert "AD0809" in result.stderr
+    assert "`flip` reverses the axis." in result.stderr
+
+
 def test_usage_errors(run, tiny):
     assert run("train", tiny, "--task", "mqar", "--resume").exit_code == 2
     assert run("train", tiny, "--task", "mqar", "--data", "x").exit_code == 2

@@ -197,3 +197,19 @@ def test_evaluation_runs_the_rounds_plainly() -> None:
     x, y = torch.randn(2, 4, 8, dtype=torch.float64)
     a, _ = model(x, y)
     assert "Reversal" not in str(a.grad_fn)
+
+
+def test_second_derivatives_are_refused_while_training_and_exact_in_evaluation() -> None:
+    """A weight, an input: neither may take the other's gradient for a constant."""
+    of = parsed("in x: [8]; in y: [8]; return (x, y) -> reversible repeat 2 { in x, y; return y, x + F(8)(y) }")
+    model = of.build(dtype="float64", seed=1).train()
+    x, y = torch.randn(2, 4, 8, dtype=torch.float64)
+    leaves = [x.requires_grad_(), *model.parameters()]
+    plain = torch.autograd.grad(sum(v.square().sum() for v in model(x, y)), leaves)
+    recorded = torch.autograd.grad(sum(v.square().sum() for v in model(x, y)), leaves, create_graph=True)
+    torch.testing.assert_close(recorded, plain, rtol=0, atol=0)
+    for gradient, leaf in ((recorded[0], leaves[0]), (recorded[1], leaves[0]), (recorded[0], leaves[1])):
+        with pytest.raises(RuntimeError, match="no second derivatives while training"):
+            torch.autograd.grad(gradient.sum(), leaf, retain_graph=True)
+    model.eval()
+    assert torch.autograd.gradgradcheck(lambda x: model(x, y), x)

@@ -133,7 +133,14 @@ def test_only_plain_identifiers_become_names(bad: str) -> None:
 )
 def test_the_guard_refuses_what_no_model_needs(text: str) -> None:
     with pytest.raises(ValueError, match="generated source"):
-        guard.check(text, text)
+        guard.check(text, ())
+
+
+def test_the_guard_knows_the_support_that_stands_beside_the_text() -> None:
+    text = "def f(x):\n    return rotary(x)"
+    guard.check(text, ("rotary",))
+    with pytest.raises(ValueError, match="names 'rotary'"):
+        guard.check(text, ("attend",))
 
 
 def test_names_that_a_module_needs_keep_their_weight_path() -> None:

@@ -6,9 +6,9 @@ import ast
 
 import pytest
 
-from archdsl.compiler.library import collect, index
 from archdsl.compiler.names import Scope, camel
 from archdsl.compiler.text import statement, substitute, tidy, usage
+from archdsl.primitives.library import collect, index
 
 
 @pytest.mark.parametrize(

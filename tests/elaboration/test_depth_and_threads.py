@@ -27,6 +27,14 @@ HEAVY = f"""
 block Down(n) {{ in x: [8]; return {"- " * 100}(if n == 0 then x else Down(n - 1)(x)) }}
 arch A {{ in x: [8]; return x -> Down(%d) }}
 """
+PARTS = f"""
+arch Base {{ in x: [8]; return x {"-> linear(8) " * 600} -> layers: repeat 1 {{ linear(8) }} }}
+arch A {{ in x: [8]; base = pretrained(Base, "none"); return x -> base.before(layers) -> base.layers }}
+"""
+HANDED = """
+block Down(n, inner) = if n == 0 then linear(8) else Down(n - 1, { inner -> relu })
+arch A { in x: [8]; return x -> Down(92, relu) }
+"""
 DEEP = {
     "1,000 different layers": (
         "arch A { in x: [8]; return x -> repeat i in 0..1000 { linear(8 + i) -> linear(8) } }",
@@ -36,7 +44,9 @@ DEEP = {
     "64 brackets": (f"arch A {{ in x: [8]; return x -> {'(' * 60}linear(8){')' * 60} }}", 72),
     "64 bodies": (f"arch A {{ in x: [8]; return x -> {'{ linear(8) -> ' * 62}linear(8){' }' * 62} }}", 63 * 72),
     "150 operators": (f"arch A {{ in x: [8]; return linear(8)(x) {'+ x ' * 150} }}", 72),
+    "600 stages of a pretrained model": (PARTS, 600 * 72 + 72),
     "94 levels": (RECURSIVE % 93, 93 * 72),
+    "94 levels of a module handed down": (HANDED, 72),
     "94 levels of high expressions": (HEAVY % 93, 0),
 }
 
@@ -134,4 +144,4 @@ def test_a_constant_holds_no_value() -> None:
     """A value belongs to one body of one graph: kept with the file, it would be missing from the next graph."""
     with pytest.raises(ArchError) as caught:
         archdsl.parse("w = param([8])\narch A { in x: [8]; return x * w }")
-    assert [d.code for d in caught.value.diagnostics] == ["AD0210"]
+    assert [d.code for d in caught.value.diagnostics] == ["AD0240"]

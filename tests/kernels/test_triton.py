@@ -48,6 +48,12 @@ def test_the_kernel_is_the_step_loop_in_single_precision(report: dict[str, Any],
 
 
 @interpreted
+@pytest.mark.parametrize("name", ["gate second", "matrix second"])
+def test_derivatives_of_derivatives(report: dict[str, Any], name: str) -> None:
+    assert report[name] < 1e-12
+
+
+@interpreted
 def test_the_interpreter_serves_the_cpu(report: dict[str, Any]) -> None:
     assert report["usable"] == [True, ""]
 

@@ -114,6 +114,28 @@ def loop(plain: Any, x: list[Tensor], w: list[Tensor], s: list[Tensor], lengths:
     return [*(torch.stack(column, 1) for column in zip(*rows)), *s]
 
 
+def second(made: Any) -> float:
+    """The largest relative error of the gradients of a random function of all gradients."""
+    step, plain = made()
+    kernel = triton_kernel(step)
+    torch.manual_seed(2)
+    n, time, lengths = 2, 5, torch.tensor([5, 3])
+    parts = [(p, (n, time)) for p in kernel.inputs] + [(p, ()) for p in kernel.weights] + [(p, (n,)) for p in kernel.states]
+    given = [(torch.randn(*lead, *p.shape, dtype=torch.float64) / 2).requires_grad_() for p, lead in parts]
+    a, b = len(kernel.inputs), len(kernel.inputs) + len(kernel.weights)
+
+    def ours() -> list[Tensor]:
+        yields, ends = run(kernel, given[:a], given[a:b], given[b:], lengths)
+        return [*yields, *ends]
+
+    found = []
+    for outputs in (ours(), loop(plain, given[:a], given[a:b], given[b:], lengths)):
+        grads = torch.autograd.grad(sum(o.square().sum() for o in outputs), given, create_graph=True)
+        torch.manual_seed(3)
+        found.append(torch.autograd.grad(sum((g * torch.randn(g.shape, dtype=g.dtype)).sum() for g in grads), given))
+    return max(float((f - e).abs().max() / (1e-30 + e.abs().max())) for f, e in zip(*found))
+
+
 def case(made: Any, time: int, dtype: torch.dtype, block: int | None, lengths: list[int] | None, strong: bool = False) -> float:
     """The largest relative error over outputs, final states and all gradients."""
     step, plain = made()
@@ -149,6 +171,8 @@ def main() -> None:
     for name, made in {"diagonal": diagonal, "gate": gate, "matrix": matrix, "delta": delta, "gates": gates}.items():
         report[f"{name} exact"] = case(made, 7, torch.float64, 2, None)
         report[f"{name} single"] = case(made, 7, torch.float32, None, [7, 3])
+    for name, made in {"gate": gate, "matrix": matrix}.items():
+        report[f"{name} second"] = second(made)
     report["diagonal long"] = case(diagonal, 66, torch.float64, 2, [66, 65])  # past one checkpoint
     report["diagonal one"] = case(diagonal, 1, torch.float64, None, None)
     report["matrix strong"] = case(matrix, 9, torch.float32, 2, None, strong=True)

@@ -10,12 +10,12 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from archdsl.compiler.library import FOLDERS
 from archdsl.diagnostics import ArchError, Collector, Source, Span
 from archdsl.graph.ir import Axis, Kind, Node, Origin, Region, TensorType, Value
 from archdsl.graph.sizes import Facts, Poly, Size, source, symbol
 from archdsl.primitives import TABLE
 from archdsl.primitives.base import REQUIRED, Use
+from archdsl.primitives.library import FOLDERS
 
 SPAN = Span(Source("test.arch", "x"), 0, 1)
 REGION = Region("test", "block", SPAN)

@@ -312,11 +312,11 @@ def test_flops_equal_those_torch_counts():
 def test_time_rules():
     made, _ = made_for({}, causal=False)
     p = made.p
-    assert p.time(made.node, 0, -2) is None
-    assert "every position" in p.time(made.node, 1, -2)
+    assert p.time(made.node, 0, -2).ahead is None
+    assert "every position" in p.time(made.node, 1, -2).ahead
     causal, _ = made_for({}, causal=True)
-    assert p.time(causal.node, 1, -2) is None
-    assert p.time(causal.node, 2, -2) is None
+    assert p.time(causal.node, 1, -2).ahead is None
+    assert p.time(causal.node, 2, -2).ahead is None
 
 
 @pytest.mark.parametrize(

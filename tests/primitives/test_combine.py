@@ -32,11 +32,11 @@ def test_concat_sizes_kinds_and_time():
     node = check("concat", value(t, 4), value(t, 6, kind="int"), axis=-1)
     assert str(node.outputs[0].type) == "[T, 10]"
     assert node.outputs[0].type.axes[0] is t
-    assert TABLE["concat"].time(node, 0, -2) is None
+    assert TABLE["concat"].time(node, 0, -2).ahead is None
     longer = check("concat", value(t, 4), value(1, 4), axis=0)
     assert str(longer.outputs[0].type) == "[T + 1, 4]"
     assert longer.outputs[0].type.axes[0].identity != t.identity
-    assert TABLE["concat"].time(longer, 0, -2)
+    assert TABLE["concat"].time(longer, 0, -2).ahead
     assert refused("concat", value(3, 4), value(3, 5), axis=0).code == "AD0301"
     assert refused("concat", value(3, 4), value(3), axis=0).code == "AD0310"
     check("concat", value("T", 4, ragged=[0]), value(2, 4), axis=0)

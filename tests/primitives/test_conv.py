@@ -202,12 +202,12 @@ def test_weights_begin_as_in_torch():
 def test_time_rules():
     axis = Axis(symbol("T"))
     wide = Made("conv1d", value(4, axis), out=4, k=3)
-    assert "ahead" in wide.p.time(wide.node, 0, -1)
+    assert "ahead" in wide.p.time(wide.node, 0, -1).ahead
     point = Made("conv1d", value(4, axis), out=4, k=1)
-    assert point.p.time(point.node, 0, -1) is None
+    assert point.p.time(point.node, 0, -1).ahead is None
     causal = Made("causal_conv", value(axis, 4), k=3)
-    assert causal.p.time(causal.node, 0, -2) is None
-    assert causal.p.time(causal.node, 0, -1)
+    assert causal.p.time(causal.node, 0, -2).ahead is None
+    assert causal.p.time(causal.node, 0, -1).ahead
 
 
 @pytest.mark.parametrize(

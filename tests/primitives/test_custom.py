@@ -20,6 +20,7 @@ from archdsl.graph.ir import Node, TensorType
 from archdsl.primitives import TABLE, custom
 from archdsl.primitives.base import Param, Primitive, Use
 from archdsl.primitives.emitter import Emitter
+from archdsl.primitives.traits import Elementwise
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "own_primitive.py"
@@ -42,7 +43,7 @@ def forget() -> Iterator[None]:
     custom._plugins.clear()
 
 
-class Twice(Primitive):
+class Twice(Elementwise):
     name = "twice"
 
     def infer(self, use: Use) -> list[TensorType]:
@@ -118,8 +119,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a word of the language": (make(name="return"), "can't be the name"),
     "no name": (make(name=""), "can't be the name"),
     "an odd name": (make(name="a b"), "can't be the name"),
-    "no emit": (make(emit=Primitive.emit), "has no `emit`"),
-    "no infer": (make(infer=Primitive.infer), "has no `infer`"),
+    "no emit": (make(emit=Primitive.emit), "does not say `emit`"),
+    "no infer": (make(infer=Primitive.infer), "does not say `infer`"),
     "an unknown kind": (make(params=(Param("k", "tensor"),)), "unknown kind"),
     "a parameter twice": (make(params=(Param("k", "int"), Param("k", "int"))), "two parameters"),
 }
@@ -182,6 +183,15 @@ def test_plugins_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ArchError, match=said) as caught:
             archdsl.parse(SPEC)
         assert caught.value.diagnostics[0].code == "AD0923"
+
+
+def test_a_plugin_says_everything_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgets = make(time=Primitive.time)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [_Point("old", [forgets])])
+    with pytest.raises(ArchError, match="does not say `time`") as caught:
+        custom.load_plugins("old")
+    assert caught.value.diagnostics[0].code == "AD0922"
+    assert "twice" not in TABLE
 
 
 def test_plugins_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

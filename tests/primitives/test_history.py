@@ -36,16 +36,17 @@ def test_steps_give_what_the_whole_gives(keys: str, options: str) -> None:
     model = archdsl.parse(SHARED.replace("KEYS", keys).replace("OPTIONS", options)).build(dtype="float64").eval()
     with torch.inference_mode():
         whole = model(X)
+        bound = 1e-12 * max(1.0, float(whole.abs().max()))  # scores that are not normalised add up to thousands
         out, state = model.prefill(X[:, :60])
         parts = [out]
         for start, end in ((60, 61), (61, 66), (66, 130), (130, 131), (131, 150)):
             out, state = model.step(X[:, start:end], state)
             parts.append(out)
-        assert (torch.cat(parts, 1) - whole).abs().max() < 1e-12
+        assert (torch.cat(parts, 1) - whole).abs().max() < bound
         lengths = torch.tensor([3, 7])
         _, state = model.prefill(X[:, :7], lengths=lengths)
         out, _ = model.step(X[torch.arange(2), lengths][:, None], state)
-        assert (out[:, 0] - whole[torch.arange(2), lengths]).abs().max() < 1e-12
+        assert (out[:, 0] - whole[torch.arange(2), lengths]).abs().max() < bound
 
 
 def test_what_is_kept_is_counted_once() -> None:

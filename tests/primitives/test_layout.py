@@ -59,14 +59,14 @@ def test_identity_and_time():
     t = Axis(symbol("T"))
     kept = check("flatten", value(1, t, 1))
     assert kept.outputs[0].type.axes == (t,)
-    assert TABLE["flatten"].time(kept, 0, -2) is None
+    assert TABLE["flatten"].time(kept, 0, -2).ahead is None
     merged = check("flatten", value(t, 4))
-    assert "regroups" in TABLE["flatten"].time(merged, 0, -2)
-    assert "reverses" in TABLE["flip"].time(check("flip", value(t, 4), axis=0), 0, -2)
-    assert TABLE["flip"].time(check("flip", value(t, 4), axis=1), 0, -2) is None
-    assert "wraps" in TABLE["roll"].time(check("roll", value(t, 4), n=1), 0, -2)
-    assert TABLE["pad"].time(check("pad", value(t, 4), before=1), 0, -2) is None
-    assert TABLE["pad"].time(check("pad", value(t, 4), before=1, axis=0), 0, -2)
+    assert "regroups" in TABLE["flatten"].time(merged, 0, -2).ahead
+    assert "reverses" in TABLE["flip"].time(check("flip", value(t, 4), axis=0), 0, -2).ahead
+    assert TABLE["flip"].time(check("flip", value(t, 4), axis=1), 0, -2).ahead is None
+    assert "wraps" in TABLE["roll"].time(check("roll", value(t, 4), n=1), 0, -2).ahead
+    assert TABLE["pad"].time(check("pad", value(t, 4), before=1), 0, -2).ahead is None
+    assert TABLE["pad"].time(check("pad", value(t, 4), before=1, axis=0), 0, -2).ahead
 
 
 def test_flip_turns_real_positions_only():

@@ -69,8 +69,8 @@ def test_a_batched_weight_on_a_value_without_batch():
 def test_flops_and_time():
     made = Made("linear", value("T", 6), out=4)
     assert made.p.flops(made.node) == symbol("T") * 48
-    assert made.p.time(made.node, 0, -2) is None
-    assert made.p.time(made.node, 0, -1)
+    assert made.p.time(made.node, 0, -2).ahead is None
+    assert made.p.time(made.node, 0, -1).ahead
 
 
 def test_embedding():

@@ -195,12 +195,12 @@ def test_values_without_a_batch():
 def test_time_rules():
     for name, args in (("rmsnorm", {}), ("layernorm", {}), ("l2norm", {}), ("groupnorm", {"axis": -1, "groups": 2})):
         made = Made(name, value("T", 4), **args)
-        assert made.p.time(made.node, 0, -2) is None, name
-        assert made.p.time(made.node, 0, -1), name
+        assert made.p.time(made.node, 0, -2).ahead is None, name
+        assert made.p.time(made.node, 0, -1).ahead, name
     made = Made("groupnorm", value(4, "T"), groups=2)
-    assert "averages" in made.p.time(made.node, 0, -1)
+    assert "averages" in made.p.time(made.node, 0, -1).ahead
     batch = Made("batchnorm", value("T", 4), axis=-1)
-    assert batch.p.time(batch.node, 0, -2) is None
+    assert batch.p.time(batch.node, 0, -2).ahead is None
 
 
 def test_refused():
@@ -211,3 +211,15 @@ def test_refused():
     assert refused("batchnorm", value(4), momentum=2.0).code == "AD0261"
     assert refused("rmsnorm", value(4, kind="int")).code == "AD0314"
     assert refused("rmsnorm", value(4), scale="yes").code == "AD0260"
+
+
+@pytest.mark.parametrize("name", ["rmsnorm", "layernorm"])
+def test_second_derivatives_of_a_norm_that_keeps_its_output_are_refused(name):
+    off = {"rmsnorm": {"scale": False}, "layernorm": {"scale": False, "bias": False}}[name]
+    made, plain = (Made(name, value(4, 6), saves=saves, **off) for saves in ("output", "input"))
+    x = f64(3, 4, 6).requires_grad_()
+    close(*(torch.autograd.grad(m(x).pow(3).sum(), x, create_graph=True)[0] for m in (made, plain)))
+    for loss in (made(x).pow(3).sum(), made(x).sum()):  # the second's gradient depends on what was kept alone
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        with pytest.raises(RuntimeError, match="no second derivatives"):
+            torch.autograd.grad(gradient.sum(), x)

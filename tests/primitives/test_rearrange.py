@@ -97,7 +97,7 @@ def test_merging_with_size_one_keeps_identity():
 def time_rule(node, axis):
     from archdsl.primitives import TABLE
 
-    return TABLE[node.op].time(node, 0, axis)
+    return TABLE[node.op].time(node, 0, axis).ahead
 
 
 def test_time_rule():

@@ -40,7 +40,7 @@ def test_rules():
     node = check("balance_loss", value("T", E), k=2)
     assert str(node.outputs[0].type) == "[]"
     assert not node.outputs[0].type.batched
-    assert "all positions" in TABLE["balance_loss"].time(node, 0, -2)
+    assert "all positions" in TABLE["balance_loss"].time(node, 0, -2).ahead
     assert refused("balance_loss", value(7, E), k=9).code == "AD0316"
     assert refused("balance_loss", value(7, E), router="x").code == "AD0316"
     assert refused("z_loss", value(7, E, kind="int")).code == "AD0314"

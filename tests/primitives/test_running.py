@@ -109,9 +109,9 @@ def test_whole_numbers_and_bools():
 
 def test_rules():
     along = check("cumsum", value("T", 4), axis=0)
-    assert TABLE["cumsum"].time(along, 0, -2) is None
-    assert TABLE["shift"].time(check("shift", value("T", 4)), 0, -2) is None
-    assert "ahead" in TABLE["shift"].time(check("shift", value("T", 4), n=-1), 0, -2)
+    assert TABLE["cumsum"].time(along, 0, -2).ahead is None
+    assert TABLE["shift"].time(check("shift", value("T", 4)), 0, -2).ahead is None
+    assert "ahead" in TABLE["shift"].time(check("shift", value("T", 4), n=-1), 0, -2).ahead
     assert refused("cummax", value(3, kind="complex")).code == "AD0314"
     assert refused("shift", value(3), n=10**9).code == "AD0316"
     other = check("cumsum", value("T", 4), axis=1)

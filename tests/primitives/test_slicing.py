@@ -99,7 +99,9 @@ def test_refuses(items, code):
 
 
 def test_time_rule():
-    rule = TABLE["slice"].time
+    def rule(*args):
+        return TABLE["slice"].time(*args).ahead
+
     node = check("slice", value("T", 4), items=[Ellipsis, 0])
     assert rule(node, 0, -2) is None
     assert "one position" in rule(node, 0, -1)
@@ -120,8 +122,8 @@ def test_first_and_last(lead):
         node = check(op, value(3, 4))
         assert torch.equal(run(node, x), x[..., place, :])
         matches(node, run(node, x), len(lead))
-        assert TABLE[op].time(node, 0, -2)
-        assert TABLE[op].time(node, 0, -1) is None
+        assert TABLE[op].time(node, 0, -2).ahead
+        assert TABLE[op].time(node, 0, -1).ahead is None
 
 
 def test_last_real_position():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import archdsl
 from archdsl.graph.ir import Region
+from archdsl.primitives import TABLE
 from archdsl.recurrence.convert import convert
 from archdsl.recurrence.step import Step
 
@@ -64,7 +65,7 @@ def region_of(text: str, call: str, inputs: str) -> Region:
 
 
 def step_of(text: str, call: str, inputs: str) -> Step:
-    return convert(region_of(text, call, inputs)).step
+    return convert(region_of(text, call, inputs), TABLE).step
 
 
 def standard(call: str) -> Step:

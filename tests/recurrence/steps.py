@@ -1,4 +1,4 @@
-"""Steps to hold forms to: small scans of every class, inputs for them, and the plain loop over a step's equations."""
+"""Steps to hold forms to: small scans of every class, inputs for them, and what the plain loop over a step's equations gives."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import archdsl
+from archdsl.primitives import TABLE
 from archdsl.recurrence.classes import Classified
 from archdsl.recurrence.classify import classify
 from archdsl.recurrence.convert import convert
-from archdsl.recurrence.forms.evaluate import Evaluator
+from archdsl.recurrence.forms.stepwise import loop
 from archdsl.recurrence.step import Step
+from tests.rounding import near
 
 STANDARD = (Path(__file__).parents[2] / "specs/std/scans.arch").read_text()
 OWN = """
@@ -80,7 +82,7 @@ def region(use: str) -> Any:
 
 @cache
 def step_of(use: str) -> Step:
-    return convert(region(use)).step
+    return convert(region(use), TABLE).step
 
 
 @cache
@@ -120,35 +122,6 @@ class Tensors:
         return [*self.inputs, *self.weights, *self.begin]
 
 
-def loop(
-    step: Step, inputs: Sequence[Tensor], weights: Sequence[Tensor], begin: Sequence[Tensor], lengths: Tensor | None = None
-) -> tuple[list[Tensor], list[Tensor]]:
-    """One step after another under plain autograd: what every form is held to."""
-    time = inputs[0].shape[1]
-    states = list(begin)
-    kept: list[list[Tensor]] = []
-    tensors = {t.name: t for t in step.tensors}
-    fixed = {t.name: w.reshape(-1, 1, *t.shape) for t, w in zip(step.of("constant", "weight"), weights)}
-    for name, w in fixed.items():
-        if w.shape[0] > 1:
-            fixed[name] = w.repeat(inputs[0].shape[0] // w.shape[0], *[1] * (w.dim() - 1))
-    for t in range(time):
-        env = {p.name: x[:, t : t + 1] for p, x in zip(step.of("input"), inputs)} | fixed
-        env |= {s.before: x.unsqueeze(1) for s, x in zip(step.states, states)}
-        Evaluator(env, inputs[0]).run(step.equations, tensors)
-        n = inputs[0].shape[0]
-        new = [env[s.after].expand(n, 1, *step.tensor(s.after).shape).squeeze(1) for s in step.states]
-        found = [env[y].expand(n, 1, *step.tensor(y).shape).squeeze(1) for y in step.yields]
-        if lengths is not None:
-            runs = t < lengths
-            new = [torch.where(runs.view(-1, *[1] * (a.dim() - 1)), a, b) for a, b in zip(new, states)]
-            found = [torch.where(runs.view(-1, *[1] * (y.dim() - 1)), y, torch.zeros_like(y)) for y in found]
-        states = new
-        kept.append(found)
-    yields = [torch.stack(column, 1) for column in zip(*kept)]
-    return yields, states
-
-
 def gradients(outputs: Sequence[Tensor], tensors: Sequence[Tensor], seed: int = 1) -> list[Tensor]:
     """Gradients of a random linear function of the outputs (the same for the same seed)."""
     torch.manual_seed(seed)
@@ -167,29 +140,27 @@ def difference(a: Tensor, b: Tensor) -> float:
     return worst if worst == worst else math.inf
 
 
-def rms(a: Tensor, b: Tensor) -> float:
-    """Root mean square difference relative to b's own."""
-    a, b = a.double(), b.double()
-    worst = float((a - b).square().mean().sqrt() / b.square().mean().sqrt().clamp(min=1e-12))
-    return worst if worst == worst else math.inf
-
-
 class Reference:
     """What the step gives: outputs, final states, and the gradients of a random function of them."""
 
     def __init__(self, use: str, given: Tensors, lengths: Tensor | None = None):
         yields, ends = loop(step_of(use), given.inputs, given.weights, given.begin, lengths)
         self.given, self.outputs = given, [*yields, *ends]
-        self.gradients = gradients(self.outputs, given.all)
+        self.results = [*self.outputs, *gradients(self.outputs, given.all)]
+        self.names = [*(f"output {i}" for i in range(len(self.outputs))), *(f"d {name}" for name in given.names)]
 
-    def errors(self, yields: Sequence[Tensor], ends: Sequence[Tensor], measure: Any = difference) -> dict[str, float]:
-        """By name: how far each output and each gradient is from the step's."""
-        found = [*yields, *ends]
-        assert [f.shape for f in found] == [o.shape for o in self.outputs]
-        errors = {f"output {i}": measure(a, b) for i, (a, b) in enumerate(zip(found, self.outputs))}
-        theirs = zip(self.given.names, gradients(found, self.given.all), self.gradients)
-        return errors | {f"d {name}": measure(a, b) for name, a, b in theirs}
+    def found(self, yields: Sequence[Tensor], ends: Sequence[Tensor]) -> list[Tensor]:
+        """The same of another way's outputs."""
+        outputs = [*yields, *ends]
+        assert [f.shape for f in outputs] == [o.shape for o in self.outputs]
+        return [*outputs, *gradients(outputs, self.given.all)]
 
     def check(self, yields: Sequence[Tensor], ends: Sequence[Tensor], tolerance: float = 1e-9) -> None:
-        wrong = {name: e for name, e in self.errors(yields, ends).items() if not e <= tolerance}
+        """Requires another way's outputs, and their gradients, to be the step's."""
+        errors = zip(self.names, map(difference, self.found(yields, ends), self.results))
+        wrong = {name: e for name, e in errors if not e <= tolerance}
         assert not wrong, wrong
+
+    def check_rounding(self, yields: Sequence[Tensor], ends: Sequence[Tensor], exact: Reference) -> None:
+        """Requires another way to lose no more to a precision than the step does in it, both held to the step in float64."""
+        near(self.found(yields, ends), self.results, exact.results, self.names, terms=self.given.inputs[0].shape[1])

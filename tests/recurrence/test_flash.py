@@ -78,9 +78,7 @@ def test_called_where_it_fits(use: str, standin: dict[str, Any]) -> None:
     exact, given = Tensors(use, 40), Tensors(use, 40, torch.float32)
     yields, ends = Program(classified(use)).run(given.inputs, given.weights, given.begin, None, Setting(fla=True))
     assert standin["calls"] == 2  # the trial, the run
-    step = Reference(use, exact)
-    step.given = given
-    assert max(step.errors([y.double() for y in yields], [e.double() for e in ends]).values()) < 1e-4
+    Reference(use, given).check_rounding(yields, ends, Reference(use, exact))
 
 
 @pytest.mark.parametrize("use", ["delta_rule", "gated_delta_rule"])
@@ -92,6 +90,15 @@ def test_delta_rules_in_bfloat16_only(use: str, standin: dict[str, Any]) -> None
     low = program.run(given.inputs, given.weights, given.begin, None, Setting(fla=True, low=torch.bfloat16))
     assert standin["calls"] == 2
     torch.testing.assert_close(low[0][0], plain[0][0], rtol=0.05, atol=0.05)
+
+
+def test_second_derivatives_are_refused_in_words(standin: dict[str, Any]) -> None:
+    given = Tensors("gated_linear", 40, torch.float32)
+    yields, _ = Program(classified("gated_linear")).run(given.inputs, given.weights, given.begin, None, Setting(fla=True))
+    assert standin["calls"] == 2
+    torch.autograd.grad(yields[0].sum(), given.inputs, retain_graph=True)
+    with pytest.raises(RuntimeError, match="ARCHDSL_KERNELS=loop"):
+        torch.autograd.grad(yields[0].sum(), given.inputs, create_graph=True)
 
 
 def test_not_used_where_it_disagrees(standin: dict[str, Any]) -> None:

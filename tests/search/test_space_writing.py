@@ -39,7 +39,7 @@ def test_a_winner_means_what_its_point_does_and_is_found_again(name):
 
 
 def test_nothing_of_one_candidate_is_left_for_another():
-    """What a key names by id() dies with its candidate, and the id may come again."""
+    """What a key names of one candidate would keep all of it alive."""
     space = open_space(SPACES["shared"])
     shared = space.grammar.session.regions
     text = DOC.sub("", space.candidate(space.sample(random.Random(0))).text()) + "\n"

@@ -206,7 +206,7 @@ def _looks(spec: Checked, part: Part) -> list[str]:
             if node.op not in PRIMITIVES:
                 stack += [r for r, _ in executions(node)]
     found = [f for f in spec.causality.lookaheads if id(f.node) in nodes]
-    return titled("Looks ahead in time", [f"{'.'.join(f.path)}: {f.node.op} {f.reason}" for f in found])
+    return titled("Looks ahead in time", [f"{f.path}: {f.node.op} {f.reason}" for f in found])
 
 
 __all__ = ["Part", "explain_part", "find_part", "related", "titled", "wrapped"]

@@ -21,12 +21,9 @@ SIGNS = {
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "pow": "xʸ", "matmul": "@", "gt": ">", "lt": "<", "ge": "≥", "le": "≤", "neg": "−x",
 }  # fmt: skip
 _CATEGORIES = {
-    "weights": ("linear", "conv", "deconv", "einsum", "matmul", "bilinear", "causal_conv"),
-    "table": ("embedding", "unembed", "position", "param", "buffer"),
-    "norm": ("norm",),
-    "mixing": ("attend", "scan", "cell", "cumsum", "fft"),
-    "control": ("route", "skip", "loop", "train"),
-}
+    "call": "block", "repeat": "block", "scan": "mixing", "cell": "mixing", "route": "control", "skip": "control", "loop": "control",
+    "train": "control",
+}  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -276,12 +273,8 @@ def _number(value: object) -> str:
 
 
 def _category(node: Node) -> str:
-    if node.op in ("call", "repeat"):
-        return "block"
-    for category, ops in _CATEGORIES.items():
-        if node.op in ops or (category in ("norm", "weights") and any(o in node.op for o in ops)):
-            return category
-    return "weights" if node.instance is not None and node.instance.weights else "plain"
+    said = PRIMITIVES[node.op].category if node.op in PRIMITIVES else _CATEGORIES[node.op]
+    return said or ("weights" if node.instance is not None and node.instance.weights else "plain")
 
 
 # ---- leaves, for notations whose edges join leaves -----------------------------------------------------------------------------------

@@ -92,12 +92,13 @@ def _time(spec: Checked) -> list[str]:
     if report.axis is None:
         return ["  No axis of an input reaches every output, so there is no time axis."]
     if not report.causal:
-        said = [f"  Not causal along {report.axis}: an output depends on later inputs."]
+        unknown = f"  Whether it is causal along {report.axis} is not known."
+        said = [unknown if report.unknown else f"  Not causal along {report.axis}: an output depends on later inputs."]
         for finding in report.lookaheads[:LISTED]:
-            said.append(wrapped(f"{'.'.join(finding.path)}: {finding.node.op} {finding.reason}", "    "))
+            said.append(wrapped(f"{finding.path}: {finding.node.op} {finding.reason}", "    "))
         return said
     said = [f"  Causal along {report.axis}: each output depends on inputs of its own position and earlier ones."]
-    said.append("  It can be decoded step by step." if report.decodable else f"  It can't be decoded step by step: {report.why_not}.")
+    said.append("  It can be decoded step by step." if report.decodable else f"  It can't be decoded step by step: {report.reason}.")
     return said
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 import torch.nn as nn
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from archdsl.primitives.support.once import once
 
 
 def reversed_rounds(rounds: Any, count: int, *args: Any, **named: Any) -> Any:
@@ -53,34 +54,41 @@ class Reversal(torch.autograd.Function):
         return values
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        count, saved = ctx.count, list(ctx.saved_tensors)
-        first: Any = saved[:count]
-        values: Any = saved[count : 2 * count]
-        tensors = iter(saved[2 * count :])
-        others = [next(tensors).detach() if o is None else o for o in ctx.others]
-        needs = ctx.needs_input_grad[4:]
-        for other, need in zip(others, needs[count:]):
-            if need:
-                other.requires_grad_()
-        sums: dict[int, Tensor] = {}
-        with ExitStack() as stack:
-            for setting in ctx.autocast:
-                stack.enter_context(torch.autocast(**setting))
-            for i in reversed(range(len(ctx.rounds))):
-                one = ctx.rounds[i]
-                with kept_buffers(one):
-                    inputs: Any = first
-                    if i:
-                        with torch.no_grad(), ctx.draws.replayed(i, one, undoing=True):
-                            inputs = as_tuple(one.inverse(*values, *others, **ctx.named))
-                    with ctx.draws.replayed(i, one):
-                        grads = once_more(one, inputs, others, ctx.named, grads, sums, ctx.weights)
-                values = inputs
-        found = [g if need else None for g, need in zip(grads, needs)]
-        rest = [sums.get(id(o)) for o in [*others, *ctx.weights]]
-        return (None, None, None, None, *found, *rest)
+        with torch.no_grad():
+            found = undone(ctx, grads)
+        words = "reversible rounds have no second derivatives while training: in eval mode they run as written, and have them"
+        return None, None, None, None, *once(found, [*ctx.saved_tensors, *ctx.weights, *grads], words)
+
+
+def undone(ctx: Any, grads: Any) -> list[Tensor | None]:
+    """The gradients of all arguments of a Reversal that can have any."""
+    count, saved = ctx.count, list(ctx.saved_tensors)
+    first: Any = saved[:count]
+    values: Any = saved[count : 2 * count]
+    tensors = iter(saved[2 * count :])
+    others = [next(tensors).detach() if o is None else o for o in ctx.others]
+    needs = ctx.needs_input_grad[4:]
+    for other, need in zip(others, needs[count:]):
+        if need:
+            other.requires_grad_()
+    sums: dict[int, Tensor] = {}
+    with ExitStack() as stack:
+        for setting in ctx.autocast:
+            stack.enter_context(torch.autocast(**setting))
+        for i in reversed(range(len(ctx.rounds))):
+            one = ctx.rounds[i]
+            with kept_buffers(one):
+                inputs: Any = first
+                if i:
+                    with torch.no_grad(), ctx.draws.replayed(i, one, undoing=True):
+                        inputs = as_tuple(one.inverse(*values, *others, **ctx.named))
+                with ctx.draws.replayed(i, one):
+                    grads = once_more(one, inputs, others, ctx.named, grads, sums, ctx.weights)
+            values = inputs
+    found = [g if need else None for g, need in zip(grads, needs)]
+    rest = [sums.get(id(o)) for o in [*others, *ctx.weights]]
+    return [*found, *rest]
 
 
 def once_more(one: Any, inputs: Any, others: list[Any], named: dict[str, Any], grads: Any, sums: dict[int, Tensor], weights: Any) -> Any:

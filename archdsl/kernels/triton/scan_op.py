@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archdsl.kernels.second import second
 from archdsl.kernels.triton.emit import Emitter
 from archdsl.kernels.triton.layout import View
 from archdsl.recurrence.step import Step
@@ -123,7 +124,13 @@ def _(key, inputs, weights, begin, lengths, keep):  # type: ignore[no-untyped-de
 
 @torch.library.custom_op("archdsl::triton_scan_backward", mutates_args=())
 def triton_scan_backward_op(
-    key: str, inputs: Sequence[Tensor], weights: Sequence[Tensor], lengths: Tensor | None, kept: Sequence[Tensor], grads: Sequence[Tensor]
+    key: str,
+    inputs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    begin: Sequence[Tensor],
+    lengths: Tensor | None,
+    kept: Sequence[Tensor],
+    grads: Sequence[Tensor],
 ) -> list[Tensor]:
     """The adjoint: gradients of yields and final states -> those of the inputs, the weights and the initial states."""
     k, first = _known[key], inputs[0]
@@ -145,28 +152,46 @@ def triton_scan_backward_op(
 
 
 @triton_scan_backward_op.register_fake
-def _(key, inputs, weights, lengths, kept, grads):  # type: ignore[no-untyped-def]
+def _(key, inputs, weights, begin, lengths, kept, grads):  # type: ignore[no-untyped-def]
     ends = grads[len(_known[key].yields) :]
     return [*map(torch.empty_like, inputs), *map(torch.empty_like, weights), *map(torch.empty_like, ends)]
+
+
+def _save_adjoint(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    key, xs, ws, begin, lengths, _, grads = inputs
+    ctx.key, ctx.sizes = key, (len(xs), len(ws), len(begin))
+    ctx.save_for_backward(*xs, *ws, *begin, *grads, lengths)
+    ctx.set_materialize_grads(False)
+
+
+def _adjoint_of_adjoint(ctx, incoming):  # type: ignore[no-untyped-def]
+    a, b, c = ctx.sizes
+    *saved, lengths = ctx.saved_tensors
+    found = second(_known[ctx.key].step, ctx.sizes, "1" * (len(saved) - a - b - c), lengths, saved, incoming)
+    return None, found[:a], found[a : a + b], found[a + b : a + b + c], None, [None] * c, found[a + b + c :]
+
+
+triton_scan_backward_op.register_autograd(_adjoint_of_adjoint, setup_context=_save_adjoint)
 
 
 def _save(ctx, inputs, output):  # type: ignore[no-untyped-def]
     key, xs, ws, begin, lengths, keep = inputs
     ends = len(output) - len(begin)
-    ctx.key, ctx.sizes, ctx.keep, ctx.ends = key, (len(xs), len(ws)), keep, ends
+    ctx.key, ctx.sizes, ctx.keep, ctx.ends = key, (len(xs), len(ws), len(begin)), keep, ends
     ctx.shapes = [o.shape for o in output[:ends]]
-    ctx.save_for_backward(*xs, *ws, *output[ends:], lengths)
+    ctx.save_for_backward(*xs, *ws, *begin, *output[ends:], lengths)
     ctx.set_materialize_grads(False)
 
 
 def _adjoint(ctx, grads):  # type: ignore[no-untyped-def]
     if not ctx.keep:
         raise RuntimeError("this scan was run without keeping its states; run it with gradients enabled to differentiate it")
-    a, b = ctx.sizes
+    a, b, c = ctx.sizes
     *saved, lengths = ctx.saved_tensors
     like = saved[0]
     arriving = [like.new_zeros(s) if g is None else g.contiguous() for g, s in zip(grads[: ctx.ends], ctx.shapes)]
-    found = triton_scan_backward_op(ctx.key, saved[:a], saved[a : a + b], lengths, saved[a + b :], arriving)
+    xs, ws, begin, kept = saved[:a], saved[a : a + b], saved[a + b : a + b + c], saved[a + b + c :]
+    found = triton_scan_backward_op(ctx.key, xs, ws, begin, lengths, kept, arriving)
     return None, found[:a], found[a : a + b], found[a + b :], None, None
 
 

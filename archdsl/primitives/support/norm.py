@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from archdsl.primitives.support.once import once
+
 
 def rms_norm(
     x: Tensor,
@@ -52,12 +54,15 @@ class NormByOutput(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:
         y, inverse = ctx.saved_tensors
-        rest = grad - y * (grad * y).mean(-1, keepdim=True)
-        if ctx.centred:
-            rest = rest - grad.mean(-1, keepdim=True)
-        return (rest * inverse).to(grad.dtype), None, None
+        with torch.no_grad():
+            rest = grad - y * (grad * y).mean(-1, keepdim=True)
+            if ctx.centred:
+                rest = rest - grad.mean(-1, keepdim=True)
+            found = (rest * inverse).to(grad.dtype)
+        words = 'a norm with saves="output" has no second derivatives: leave that setting out to have them'
+        return once([found], [y, grad], words)[0], None, None
 
 
 def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, axis: int = -1) -> Tensor:

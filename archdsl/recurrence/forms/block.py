@@ -45,9 +45,9 @@ def _run(a: Tensor, b: Tensor, h0: Tensor, levels: bool) -> Tensor:
 
 
 def backwards(a: Tensor, dh: Tensor, levels: bool) -> Tensor:
-    """g_t = dh_t + A_{t+1}^T g_{t+1}."""
+    """g_t = dh_t + A_{t+1}^T g_{t+1}; a scan itself, and so differentiable again."""
     turned = torch.cat((torch.zeros_like(a[:, :1]), a[:, 1:].flip(1)), 1).mT
-    return _run(turned, dh.flip(1), torch.zeros_like(dh[:, 0]), levels).flip(1)
+    return block_scan(turned, dh.flip(1), torch.zeros_like(dh[:, 0]), levels).flip(1)
 
 
 class _BlockScan(torch.autograd.Function):

@@ -58,7 +58,7 @@ class _DenseScan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         a, states, start = ctx.saved_tensors
         turned = a.mT if a.shape[1] == 1 else torch.cat((torch.zeros_like(a[:, :1]), a[:, 1:].flip(1)), 1).mT
-        g = _run(turned, grads[0].flip(1), torch.zeros_like(start), ctx.sweeps).flip(1)
+        g = dense_scan(turned, grads[0].flip(1), torch.zeros_like(start), ctx.sweeps).flip(1)
         before = torch.cat((start.unsqueeze(1), states[:, :-1]), 1)
         da = torch.einsum("ntim,ntsm->nis", g, before).unsqueeze(1) if a.shape[1] == 1 else g @ before.mT
         return da.sum_to_size(a.shape), g, (a[:, 0].mT @ g[:, 0]).sum_to_size(start.shape), None

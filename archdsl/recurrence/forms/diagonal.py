@@ -116,11 +116,11 @@ class _Scan(torch.autograd.Function):
 
 
 def backwards(a: Tensor, dh: Tensor, engine: str) -> Tensor:
-    """g_t = dh_t + conj(a_{t+1}) g_{t+1}."""
+    """g_t = dh_t + conj(a_{t+1}) g_{t+1}; a scan itself, and so differentiable again."""
     coefficient = a.conj().resolve_conj()
     if a.shape[1] > 1:
         coefficient = torch.cat((torch.ones_like(a[:, :1]), coefficient[:, 1:].flip(1)), 1)
-    return ENGINES[engine](coefficient, dh.flip(1), torch.zeros_like(dh[:, 0])).flip(1)
+    return linear_scan(coefficient, dh.flip(1), torch.zeros_like(dh[:, 0]), engine).flip(1)
 
 
 def linear_scan(a: Tensor, b: Tensor, h0: Tensor, engine: str = "two_level") -> Tensor:

@@ -78,6 +78,22 @@ def _stands_in() -> bool:
     return spec is not None and bool(getattr(importlib.import_module("fla"), "runs_anywhere", False))
 
 
+class _Once(torch.autograd.Function):
+    """Tensors as they are. What is written in Triton would be taken for a constant by a second derivative, which is refused here."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(t.view_as(t) for t in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "flash-linear-attention has no second derivatives: set ARCHDSL_KERNELS=loop before the model is built, and its scans have them"
+            )
+        return grads
+
+
 @functools.cache
 def _function(kind: str) -> Callable[..., Any]:
     module, name = TABLE[kind]
@@ -99,8 +115,10 @@ def run(kind: str, q: Tensor, k: Tensor, v: Tensor, log: Tensor | None, beta: Te
         given["beta"] = beta.unsqueeze(2).contiguous()
     if "head_first" in known:
         given["head_first"] = False
-    given = {name: x.contiguous() if isinstance(x, Tensor) else x for name, x in given.items()}
-    out, end = function(**given, scale=1.0, initial_state=start.float().unsqueeze(1).contiguous(), output_final_state=True)
+    given["initial_state"] = start.float().unsqueeze(1)
+    tensors = {name: x.contiguous() for name, x in given.items() if isinstance(x, Tensor)}
+    given |= dict(zip(tensors, _Once.apply(*tensors.values())))
+    out, end = function(**given, scale=1.0, output_final_state=True)
     return out.squeeze(2), end.squeeze(1)
 
 

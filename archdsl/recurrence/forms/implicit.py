@@ -24,14 +24,14 @@ def earlier(states: States, first: States) -> States:
     return [torch.cat((f.unsqueeze(1), h[:, :-1]), 1) for h, f in zip(states, first)]
 
 
-def jacobian(after: States, before: States, retain: bool = True) -> Tensor:
-    """[N, T, body…, k, k]: d after_i / d before_j, where entries mix with no other entries."""
+def jacobian(after: States, before: States, again: bool = False) -> Tensor:
+    """[N, T, body…, k, k]: d after_i / d before_j, where entries mix with no other entries. again: it is to be differentiated itself."""
     rows = []
     for new in after:
         if not new.requires_grad:
             rows.append(torch.stack([torch.zeros_like(b) for b in before], -1))
             continue
-        found = torch.autograd.grad(new, before, torch.ones_like(new), retain_graph=retain, allow_unused=True)
+        found = torch.autograd.grad(new, before, torch.ones_like(new), retain_graph=True, create_graph=again, allow_unused=True)
         rows.append(torch.stack([torch.zeros_like(b) if g is None else g for g, b in zip(found, before)], -1))
     return torch.stack(rows, -2)
 
@@ -58,14 +58,15 @@ class _Implicit(torch.autograd.Function):
         saved = ctx.saved_tensors
         first, read, states = list(saved[:k]), saved[k:-k], list(saved[-k:])
         needs = ctx.needs_input_grad[4 + k :]
+        again = torch.is_grad_enabled()  # gradients of gradients are asked for
         with torch.enable_grad():
-            before = [b.detach().requires_grad_() for b in earlier(states, first)]
-            leaves = [r.detach().requires_grad_(n) for r, n in zip(read, needs)]
+            before = earlier(states, first) if again else [b.detach().requires_grad_() for b in earlier(states, first)]
+            leaves = [r.view_as(r) if again else r.detach().requires_grad_(n) for r, n in zip(read, needs)]
             after = ctx.step(before, leaves)
-            g = adjoint(jacobian(after, before), list(grads))
+            g = adjoint(jacobian(after, before, again), list(grads))
             wanted = [*before, *(leaf for leaf, n in zip(leaves, needs) if n)]
             pairs = [(a, s) for a, s in zip(after, g) if a.requires_grad]
-            found = torch.autograd.grad([a for a, _ in pairs], wanted, [s for _, s in pairs], allow_unused=True)
+            found = torch.autograd.grad([a for a, _ in pairs], wanted, [s for _, s in pairs], create_graph=again, allow_unused=True)
         starts = [None if f is None else f[:, 0] for f in found[:k]]
         rest = iter(found[k:])
         return (None, None, None, None, *starts, *(next(rest) if n else None for n in needs))

@@ -103,7 +103,7 @@ def wrong(title: str, hint: str = "") -> ArchError:
 
 
 def _bench(skeleton: Skeleton, settings: Settings, tell: Tell) -> _Bench:
-    from archdsl.runtime.pretrained import find_pretrained
+    from archdsl.runtime.pretrained import find_published
 
     if skeleton.pretrained is None:
         raise ArchError(
@@ -114,7 +114,7 @@ def _bench(skeleton: Skeleton, settings: Settings, tell: Tell) -> _Bench:
                 hint=f'Write `{skeleton.base} = pretrained(Arch, "name of its weights")`.',
             )
         )
-    tokenizer = load_tokenizer(find_pretrained(skeleton.pretrained))
+    tokenizer = load_tokenizer(find_published(skeleton.pretrained))
     return _Bench(skeleton, Stack.build(skeleton), tokenizer, settings, tell)
 
 

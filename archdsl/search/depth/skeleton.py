@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archdsl.diagnostics import ArchError, Diagnostic, Source, Span
-from archdsl.graph.ir import TensorType
+from archdsl.graph.ir import Published, TensorType
 from archdsl.language import syntax as s
 from archdsl.search.depth.program import Program, stages
 from archdsl.search.depth.reading import NotAProgram, read_program
@@ -42,8 +42,8 @@ class Skeleton:
         return self.spec.namespace.file
 
     @cached_property
-    def pretrained(self) -> str | None:
-        """The name of the base's published weights, if it has any."""
+    def pretrained(self) -> Published | None:
+        """The base's published weights, if it has any."""
         instance = self.spec.graph.root.instances.get(self.base)
         return instance.pretrained if instance is not None else None
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from archdsl.primitives.custom import support_files
-
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "primitives" / "support", _PACKAGE / "compiler" / "support")
 HEADER = (
@@ -20,6 +18,8 @@ HEADER = (
     "from torch import nn",
     "from torch.nn import functional as F",
 )  # every emitted file has these
+
+own: dict[str, Path] = {}  # files that came with primitives of a program's own, by the primitive's name
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,14 @@ def shipped_files() -> list[Path]:
     return [p for folder in FOLDERS for p in sorted(folder.glob("*.py")) if p.name != "__init__.py"]
 
 
+def own_files() -> tuple[Path, ...]:
+    """The files of registered primitives, each once."""
+    return tuple(dict.fromkeys(own.values()))
+
+
 def files() -> list[Path]:
     """The files of the library in reading order, those of registered primitives last."""
-    return [*shipped_files(), *support_files()]
+    return [*shipped_files(), *own_files()]
 
 
 def definitions(path: Path) -> list[str]:
@@ -49,13 +54,13 @@ def definitions(path: Path) -> list[str]:
 
 def index() -> dict[str, Piece]:
     """Every definition by name. ValueError if two files define the same name."""
-    return _index(support_files())
+    return _index(own_files())
 
 
 @lru_cache(maxsize=4)
-def _index(own: tuple[Path, ...]) -> dict[str, Piece]:
+def _index(more: tuple[Path, ...]) -> dict[str, Piece]:
     pieces: dict[str, Piece] = {}
-    for path in [*shipped_files(), *own]:
+    for path in [*shipped_files(), *more]:
         for piece in _pieces(path.read_text(encoding="utf-8")):
             if piece.name in pieces:
                 raise ValueError(f"the support library defines `{piece.name}` twice (second time in {path.name})")
