@@ -60,7 +60,7 @@ def _published(body: Body, name: str, span: Span) -> Published:
             note="A spec may read only files in its own folder (and below), so that a spec from elsewhere is safe to open.",
             hint="Name weights that a package carries, copy the file beside the spec, or give it by hand: `--weights`, `build(weights=…)`.",
         )
-    return Published(name, tuple(places), loader.roots)
+    return Published(name, tuple(places), loader.roots, span)
 
 
 @attributes(Bound)

@@ -109,12 +109,13 @@ class Weight:
 class Published:
     """Weights that a spec names: those of a known package, or a file or folder beside the spec.
 
-    places: where a file of that name may lie. within: the folders that it, and all that is read with it, may not leave.
+    places: where a file of that name may lie. within: the folders that it, and all that is read with it, may not leave. span: the name.
     """
 
     name: str
     places: tuple[Path, ...] = ()
     within: tuple[Path, ...] = ()
+    span: Span | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return self.name

@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn
 
-from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label
+from archdsl.diagnostics import ArchError, Collector, Diagnostic
 from archdsl.graph.ir import A, Assumption, Attrs, Axis, Init, Kind, Node, Origin, TensorType, Value, Weight
 from archdsl.graph.sizes import Facts, Size, decide_divides, decide_equal
 from archdsl.primitives.reach import Reach
@@ -63,7 +63,6 @@ class Use(Generic[A]):
     collector: Collector
     assumptions: list[Assumption]
     weights: dict[str, Weight]
-    input_labels: list[Label] | None = None  # where each input was written, for messages
     attrs: A = field(init=False)  # what infer leaves for cost and emission: `use.attrs = replace(use.attrs, axis=axis)`
 
     def __post_init__(self) -> None:
