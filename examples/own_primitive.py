@@ -9,17 +9,16 @@ The language can say this one too (an act with a learned parameter); it is small
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import archdsl
-from archdsl.graph.ir import Attrs, Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen
 from archdsl.primitives.base import Use, param
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.traits import Elementwise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ShrinkAttrs(Attrs):
     """What a use was told; mypy finds a misspelt name. What `infer` finds out for `emit` would stand here too, as plain fields."""
 

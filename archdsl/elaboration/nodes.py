@@ -13,7 +13,7 @@ from archdsl.elaboration.kinds import FunctionRecipe, Handed, Module, PrimitiveR
 from archdsl.graph.functions import FUNCTIONS as SCALAR_FUNCTIONS
 from archdsl.graph.ir import Instance, Origin, Value
 from archdsl.primitives import TABLE as PRIMITIVES
-from archdsl.primitives.base import REQUIRED, Param, Use
+from archdsl.primitives.base import Param, Use
 
 
 @applies(FunctionRecipe)
@@ -60,7 +60,7 @@ def primitive(body: Body, recipe: PrimitiveRecipe, inputs: list[Any], at: Applic
 
 def _node(body: Body, recipe: PrimitiveRecipe, values: list[Value], at: Application) -> Any:
     p = recipe.primitive
-    args = _complete(body, recipe, at.span)
+    args = _given(body, recipe, at.span)
     values, borrowed, value_inputs = _taken_from_arguments(body, recipe, args, values, at.span)
     session, origin = body.session, Origin(at.span, body.via)
     types = [v.type for v in values]
@@ -72,22 +72,19 @@ def _node(body: Body, recipe: PrimitiveRecipe, values: list[Value], at: Applicat
     return tuple(made) if p.several else outputs(made)
 
 
-def _complete(body: Body, recipe: PrimitiveRecipe, span: Span) -> dict[str, Any]:
-    """All parameters: given or default; a missing required one is an error."""
-    args = dict(recipe.args)
-    for param in recipe.primitive.params:
-        if param.name not in args:
-            if param.default is REQUIRED:
-                body.fail(
-                    "AD0204",
-                    f"`{recipe.name}` needs `{param.name}`",
-                    span,
-                    "not given",
-                    note=param.doc,
-                    hint=f"Write `{recipe.name}({param.name}=…)`.",
-                )
-            args[param.name] = param.default
-    return args
+def _given(body: Body, recipe: PrimitiveRecipe, span: Span) -> dict[str, Any]:
+    """The parameters given; a required one that is missing is an error."""
+    for param in recipe.primitive.required:
+        if param.name not in recipe.args:
+            body.fail(
+                "AD0204",
+                f"`{recipe.name}` needs `{param.name}`",
+                span,
+                "not given",
+                note=param.doc,
+                hint=f"Write `{recipe.name}({param.name}=…)`.",
+            )
+    return dict(recipe.args)
 
 
 def _taken_from_arguments(
@@ -99,6 +96,8 @@ def _taken_from_arguments(
     """
     borrowed: list[Instance] = []
     value_inputs: dict[str, int] = {}
+    if not any(isinstance(argument, (Value, Module)) for argument in args.values()):
+        return values, borrowed, value_inputs
     for param in recipe.primitive.params:
         argument = args.get(param.name)
         if isinstance(argument, Value):

@@ -13,13 +13,14 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, dataclass_transform
 
 from archdsl.diagnostics import Label, Span
 from archdsl.graph.sizes import Size
 
 Kind = Literal["float", "int", "bool", "complex"]
 A = TypeVar("A")
+T = TypeVar("T")
 
 _identities = itertools.count(1)
 
@@ -150,12 +151,25 @@ class Origin:
     via: tuple[Label, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def frozen(cls: type[T]) -> type[T]:
+    """Makes a class of attributes: a dataclass whose instances do not change, made by keyword. It compares by identity.
+
+    What a dataclass has beyond that (equality, its own repr and docstring) would double the time it takes to import the primitives.
+    """
+    cls.__doc__ = cls.__doc__ or cls.__name__
+    return dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)(cls)
+
+
+@frozen
 class Attrs:
-    """Base of what an operation was told and found out about itself: a frozen dataclass beside the operation's class (see primitives/base.py)."""
+    """What an operation was told and found out about itself. Each has a class of its own beside it (see primitives/base.py); this one is empty."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in told(self).items())})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DeclaredAttrs(Attrs):
     """Of a weight that a spec declares, `param R: [h: n, n]`: `lead` counts the axes in front of the colon, one entry per head."""
 
@@ -191,10 +205,14 @@ class Node(Generic[A]):
         return f"<Node {self.op} {self.occurrence}>"
 
 
+def told(attrs: Any) -> dict[str, Any]:
+    """Attributes by name."""
+    return {f.name: getattr(attrs, f.name) for f in fields(attrs)}
+
+
 def attributes(node: Node) -> dict[str, Any]:
     """A node's attributes by name, for readers that treat all operations alike."""
-    attrs: Any = node.attrs
-    return {f.name: getattr(attrs, f.name) for f in fields(attrs)} if isinstance(attrs, Attrs) else attrs
+    return told(node.attrs) if isinstance(node.attrs, Attrs) else node.attrs
 
 
 def lead_axes(node: Node) -> int:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import builtins
 import keyword
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from archdsl.graph.expression_text import dump_act
 from archdsl.graph.expressions import Custom, Expr, call, custom, substitute, var, variables
-from archdsl.graph.ir import Attrs, Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen
 from archdsl.graph.levels import Levels, levels
 from archdsl.graph.sizes import Size, ceildiv
 from archdsl.graph.torch_text import to_torch
@@ -32,7 +32,7 @@ _RESERVED = frozenset({"torch", "F", "nn", "ctx", "grad", "self", "Tensor", "Fun
 _INDENT = "\n        "
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ActivationAttrs(Attrs):
     act: Act = param("act", doc="the activation")
     axis: int | None = param("int", None, "the axis that has its own learned parameters, for activations that have such")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from archdsl.graph.acts import Act
-from archdsl.graph.ir import Attrs, Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen
 from archdsl.graph.sizes import Size, decide_equal
 from archdsl.primitives.act import Activation, ActivationAttrs
 from archdsl.primitives.axes import require_kind
@@ -21,7 +21,7 @@ from archdsl.primitives.traits import Pure
 SCORES = ("softmax", "relu", "relu2", "sigmoid", "exp", "none")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AttendAttrs(Attrs):
     causal: bool = param("bool", False, "each position sees itself and earlier ones only")
     window: int | None = param(
@@ -73,8 +73,8 @@ class Attend(Pure[AttendAttrs]):
         mask = use.args.mask
         if mask is not None:
             self._mask(use, mask, q, k)
-        sinks = switch(use, "sinks", use.args.sinks)
-        use.attrs = replace(use.attrs, sinks=sinks)
+        bias, sinks = use.args.bias, switch(use, "sinks", use.args.sinks)
+        use.attrs = replace(use.args, bias=None if bias == "none" else bias, sinks=sinks)
         if sinks:
             weight(use, "sinks", (heads,), given_init(use.args.sinks, Init("zeros")))
         values = [q, k, v, *(t for t in (mask, use.args.table) if isinstance(t, TensorType))]
@@ -115,13 +115,15 @@ class Attend(Pure[AttendAttrs]):
 
     def _bias(self, use: Use[AttendAttrs], heads: Size) -> None:
         bias, table = option(use, "bias", use.args.bias, (None, "none", "alibi", "relative", "t5")), use.args.table
-        bias = None if bias == "none" else bias
-        use.attrs = replace(use.attrs, bias=bias)
         if bias == "alibi" and not isinstance(heads, int):
             use.fail("AD0305", "ALiBi has one slope per head: their number must be known", f"it is {heads}")
         if bias not in ("relative", "t5"):
             if table is not None:
-                use.fail("AD0260", '`table` of attend goes with bias="relative" or bias="t5"', f"bias is {show(bias)}")
+                use.fail(
+                    "AD0260",
+                    '`table` of attend goes with bias="relative" or bias="t5"',
+                    f"bias is {show(None if bias == 'none' else bias)}",
+                )
             return
         if not isinstance(table, TensorType) or table.rank != 2 or table.batched:
             what = "none is given" if table is None else f"it is {table}" if isinstance(table, TensorType) else "it is no value"

@@ -45,14 +45,10 @@ def param(kind: str, default: Any = REQUIRED, doc: str = "") -> Any:
 
 
 @lru_cache(maxsize=1024)
-def parameters(attributes: Any) -> tuple[Param, ...]:
-    """The parameters among the fields of an attributes class, in order. The other fields are what `infer` finds out."""
-    return tuple(Param(f.name, *f.metadata["param"]) for f in fields(attributes) if "param" in f.metadata)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoAttrs(Attrs):
-    """Of a primitive without parameters."""
+def parameters(attributes: Any) -> tuple[tuple[Param, ...], tuple[Param, ...]]:
+    """The parameters among the fields of an attributes class, in order, and the required ones. The other fields are what `infer` finds out."""
+    found = tuple(Param(f.name, *f.metadata["param"]) for f in fields(attributes) if "param" in f.metadata)
+    return found, tuple(param for param in found if param.default is REQUIRED)
 
 
 @dataclass(eq=False, slots=True)
@@ -154,7 +150,7 @@ TOLD = {
 class Primitive(Generic[A]):
     """Subclass, fill in, and list it in `archdsl/primitives/__init__.py`. Instances hold no state. The methods in TOLD must be given.
 
-    A is the class of its attributes, a frozen dataclass: its parameters, declared by `param`, and what `infer` finds out. A field's type is
+    A is the class of its attributes (see `frozen` in graph/ir.py): its parameters, declared by `param`, and what `infer` finds out. A field's type is
     that of the attribute after `infer`; before, a parameter holds what the spec gave.
     """
 
@@ -163,7 +159,7 @@ class Primitive(Generic[A]):
     variadic: bool = False  # any number of inputs (concat); `inputs` then names the repeated one
     optional: int = 0  # how many trailing inputs may be left out
     several: bool = False  # gives a tuple, also where that holds one value (split)
-    attributes: type[A] = NoAttrs  # type: ignore[assignment]
+    attributes: type[A] = Attrs  # type: ignore[assignment]
     open: bool = False  # named arguments beyond its parameters are sizes, handed over as args.named (rearrange, einsum)
     doc: str = ""
     source: str = ""  # paper or specification
@@ -176,7 +172,13 @@ class Primitive(Generic[A]):
     def params(self) -> tuple[Param, ...]:
         """What specs can set."""
         attributes: Any = self.attributes
-        return parameters(attributes)
+        return parameters(attributes)[0]
+
+    @property
+    def required(self) -> tuple[Param, ...]:
+        """Those without a default."""
+        attributes: Any = self.attributes
+        return parameters(attributes)[1]
 
     def untold(self, method: str) -> NoReturn:
         """Stops where a pass asks for what the primitive does not say."""

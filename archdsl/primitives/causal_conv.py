@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Slot, Use, elements, param
@@ -16,7 +16,7 @@ from archdsl.primitives.text import call
 from archdsl.primitives.traits import Pure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CausalConvAttrs(Attrs):
     k: Size = param("size", 4, "number of taps")
     out: Size | None = param("size", None, "output features; as many as the input's if not said")

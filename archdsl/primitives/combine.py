@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import A, Attrs, Axis, Node, TensorType, Value
+from archdsl.graph.ir import A, Attrs, Axis, Node, TensorType, Value, frozen
 from archdsl.graph.sizes import Poly, Size, decide_equal
 from archdsl.primitives.axes import aligned, broadcast, fills, is_one, lose_lengths, promoted, replaced
-from archdsl.primitives.base import NoAttrs, Primitive, Use, param, with_axes
+from archdsl.primitives.base import Primitive, Use, param, with_axes
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import MULTIPLY, call, method, operand
 from archdsl.primitives.traits import Elementwise, KeepsNothing, Uncounted
@@ -59,7 +59,7 @@ class Joined(Uncounted[A]):
         return list(first.axes), TensorType(first.axes, kind, any(t.batched for t in use.types))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ConcatAttrs(Attrs):
     axis: int = param("int", -1, "the axis along which the inputs follow one another")
 
@@ -120,7 +120,7 @@ class Concat(Joined[ConcatAttrs]):
         return c.whole(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StackAttrs(Attrs):
     axis: int = param("int", 0, "where the new axis stands")
 
@@ -160,7 +160,7 @@ def new_axis(use: Use[Any], axis: Any, rank: int) -> int:
     return axis - rank - 1 if axis >= 0 else axis
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SplitAttrs(Attrs):
     parts: Any = param("any", doc="how many equal parts, or the list of their sizes")
     axis: int = param("int", -1, "the axis that is cut")
@@ -240,7 +240,7 @@ def _is_size(size: Any) -> bool:
     return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 1)
 
 
-class Sum(Elementwise[NoAttrs]):
+class Sum(Elementwise[Attrs]):
     """The sum or product of several values, entry by entry."""
 
     inputs = ("x",)
@@ -249,28 +249,28 @@ class Sum(Elementwise[NoAttrs]):
     def __init__(self, name: str, sign: str, doc: str) -> None:
         self.name, self.sign, self.doc = name, sign, doc
 
-    def infer(self, use: Use[NoAttrs]) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         axes, batched = broadcast(use)
         return [TensorType(axes, promoted(("int", *(t.kind for t in use.types))), batched)]
 
-    def emit(self, node: Node[NoAttrs], args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         rank = node.outputs[0].type.rank
         parts = [aligned(a, v, rank) for v, a in zip(node.inputs, args)]
         parts = [method(p, "long") if v.type.kind == "bool" else p for v, p in zip(node.inputs, parts)]
         lowest = MULTIPLY if self.sign == "*" else MULTIPLY - 1
         return f" {self.sign} ".join([operand(parts[0], lowest), *(operand(p, lowest + 1) for p in parts[1:])])
 
-    def solvable(self, node: Node[NoAttrs], unknown: list[int]) -> bool:
+    def solvable(self, node: Node[Attrs], unknown: list[int]) -> bool:
         return len(unknown) == 1 and fills(node, unknown[0])
 
-    def solve(self, node: Node[NoAttrs], unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+    def solve(self, node: Node[Attrs], unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
         rank, lowest = node.outputs[0].type.rank, MULTIPLY if self.sign == "*" else MULTIPLY - 1
         known = [aligned(text, node.inputs[i], rank) for i, text in enumerate(args) if i != unknown[0]]
         back = {"*": " / ", "+": " - "}[self.sign]
         return [back.join([operand(outs[0], lowest), *(operand(text, lowest + 1) for text in known)])]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExpandAttrs(Attrs):
     shape: list[Size] = param("shape", doc="the sizes of the result")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType, frozen
 from archdsl.graph.sizes import Size, decide_compare, floordiv
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Use, elements, param
@@ -85,7 +85,7 @@ def sources(node: Node[Any], bias: Any, args: list[str], e: Emitter) -> tuple[st
     return given_value(node, args, "weight") or e.weight("weight"), added
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ConvAttrs(Attrs):
     out: Size = param("size", doc="output channels")
     k: list[int] = param("list", 3, "kernel size, one or one per axis")
@@ -100,7 +100,7 @@ class ConvAttrs(Attrs):
     inner: Size = 0  # channels of one group
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DepthwiseAttrs(ConvAttrs):
     out: Size = 0
     groups: Size = 0

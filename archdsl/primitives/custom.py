@@ -144,14 +144,13 @@ def _check(primitive: Primitive[Any]) -> None:
 
 
 def _check_attributes(primitive: Primitive[Any]) -> None:
-    """Parameters are fields of a frozen dataclass, so that a misspelt name is found."""
+    """Parameters are fields of a class, so that a misspelt name is found."""
     name, attributes = primitive.name, primitive.attributes
-    example = "@dataclass(frozen=True, slots=True, kw_only=True)"
     if type(primitive).params is not Primitive.params:
-        hint = f'Write them as fields of its `attributes`, an {example} of archdsl.graph.ir.Attrs: `start: float = param("number", 0.1)`.'
+        hint = 'Write them as fields of its `attributes`: `@frozen class …(Attrs)` with `start: float = param("number", 0.1)`.'
         _wrong(f"`{name}` lists its parameters under `params`", hint=hint)
-    if not (isinstance(attributes, type) and issubclass(attributes, Attrs) and vars(attributes).get("__dataclass_params__") is not None):
-        _wrong(f"the attributes of `{name}` are no dataclass of their own", hint=f"Give a class of archdsl.graph.ir.Attrs under {example}.")
+    if not (isinstance(attributes, type) and issubclass(attributes, Attrs) and "__dataclass_params__" in vars(attributes)):
+        _wrong(f"the attributes of `{name}` are no class of their own", hint="Give it `@frozen class …(Attrs)`, both of archdsl.graph.ir.")
     for param in primitive.params:
         if param.kind not in KINDS:
             _wrong(f"`{name}` has a parameter of unknown kind {param.kind!r}", hint=f"Known kinds: {', '.join(sorted(KINDS))}.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType, frozen
 from archdsl.graph.sizes import Size, decide_compare
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Use, elements, param
@@ -17,7 +17,7 @@ from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DeconvAttrs(Attrs):
     out: Size = param("size", doc="output channels")
     k: list[int] = param("list", 2, "kernel size, one or one per axis")

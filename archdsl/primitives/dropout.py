@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from archdsl.graph.ir import Attrs, Node, TensorType
+from archdsl.graph.ir import Attrs, Node, TensorType, frozen
 from archdsl.primitives.axes import chosen, require_kind
 from archdsl.primitives.base import Primitive, Use, param
 from archdsl.primitives.emitter import Emitter
@@ -14,7 +14,7 @@ from archdsl.primitives.text import call
 from archdsl.primitives.traits import Elementwise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DropoutAttrs(Attrs):
     p: float = param("number", doc="probability of being dropped")
     axis: Any = param("any", None, "one draw per entry of these axes, shared along the others: axis=0 drops channels of [c, H, W]")
@@ -45,7 +45,7 @@ class Dropout(Elementwise[DropoutAttrs]):
         return call(e.support("dropout_along"), args[0], repr(float(node.attrs.p)), repr(axes), e.training, **named)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DropPathAttrs(Attrs):
     p: float = param("number", doc="probability of being dropped")
 

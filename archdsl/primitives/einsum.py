@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Axis, Node, TensorType
+from archdsl.graph.ir import Axis, Node, TensorType, frozen
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import promoted
 from archdsl.primitives.base import Primitive, Use, param
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EinsumAttrs(PatternAttrs):
     pattern: str = param("str", doc='for each input its axes, "->", the axes that stay: "t d, e d -> t e"')
     terms: tuple[tuple[str, ...], ...] = ()  # the names of each input's axes

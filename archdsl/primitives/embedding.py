@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from archdsl.graph.ir import Attrs, Axis, Init, Instance, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Init, Instance, Node, TensorType, frozen
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Use, elements, param
@@ -17,7 +17,7 @@ from archdsl.primitives.text import call
 from archdsl.primitives.traits import Elementwise, Pure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EmbeddingAttrs(Attrs):
     vocab: Size = param("size", doc="number of rows")
     d: Size = param("size", doc="size of a row")
@@ -48,7 +48,7 @@ class Embedding(Elementwise[EmbeddingAttrs]):
         return call(e.self, args[0])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UnembedAttrs(Attrs):
     table: Instance = param("module", doc="an embedding (or linear) that has been applied before")
     bias: Any = param("any", False, "true or how it begins: a bias of its own")

@@ -5,10 +5,9 @@ A primitive, because the factor is a weight that every training step changes wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Use, param
 from archdsl.primitives.parameters import number, weight
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FeedbackAttrs(Attrs):
     target: float = param("number", doc="the mean that the factor steers to: it grows while the measured mean is below")
     rate: float = param("number", 1.2, "by how much it changes at each step")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
 from archdsl.graph.sizes import Poly, Size, floordiv
 from archdsl.primitives.axes import lose_lengths, replaced
 from archdsl.primitives.base import Primitive, Use, param, with_axes
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 NORMS = ("backward", "ortho", "forward")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FourierAttrs(Attrs):
     axis: list[int] = param("any", -1, "axis number or list of axes")
     norm: str = param("str", "backward", "backward (the inverse divides by n), ortho (both by sqrt(n)) or forward")
     n: Size = 0  # size of the axis that is halved or made whole
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class InverseRealAttrs(FourierAttrs):
     n: Size = param("any", None, "size of the real axis; 2 * (frequencies - 1) if left out")
 

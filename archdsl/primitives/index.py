@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import replaced, require_kind
 from archdsl.primitives.base import Primitive, Use, param, with_axes
@@ -20,7 +20,7 @@ AXIS = param("int", 0, "the axis of x that the index speaks of")
 MAY_BE_LATER = "picks positions that may come later"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TakeAttrs(Attrs):
     axis: int = AXIS
 
@@ -50,7 +50,7 @@ class Take(Uncounted[TakeAttrs]):
         return call(e.support("take"), *args, str(axis), str(x.type.rank), str(index.type.rank))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GatherAttrs(Attrs):
     axis: int = AXIS
 
@@ -90,7 +90,7 @@ class Gather(Uncounted[GatherAttrs]):
         return call(e.support("gather_shared"), args[0], args[1], str(node.attrs.axis))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ScatterAttrs(Attrs):
     size: Size = param("size", doc="how many places the result has")
     axis: int = AXIS
@@ -126,7 +126,7 @@ class Scatter(Uncounted[ScatterAttrs]):
         return call(e.support("scatter_add"), *args, e.size(node.attrs.size), str(node.attrs.axis))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OneHotAttrs(Attrs):
     n: Size = param("size", doc="how many numbers there are")
 
@@ -146,7 +146,7 @@ class OneHot(KeepsNothing, Elementwise[OneHotAttrs]):
         return f"F.one_hot({args[0]}, {e.size(node.attrs.n)}).to({e.placement('float')})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SegmentAttrs(Attrs):
     n: Size = param("size", doc="how many groups there are")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
 from archdsl.graph.sizes import Poly, Size, decide_equal
 from archdsl.primitives.axes import chosen, is_one, lose_lengths, replaced
 from archdsl.primitives.base import Primitive, Use, param, with_axes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from archdsl.recurrence.convert import Converter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FlattenAttrs(Attrs):
     first: int = param("int", 0, "first axis merged")
     last: int = param("int", -1, "last axis merged")
@@ -62,7 +62,7 @@ class Flatten(KeepsNothing, Uncounted[FlattenAttrs]):
         return method(args[0], "flatten", str(first), *([] if last == -1 else [str(last)]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SqueezeAttrs(Attrs):
     axis: list[int] = param("any", doc="axis of size 1, or a list of them")
 
@@ -107,7 +107,7 @@ class Squeeze(KeepsNothing, Elementwise[SqueezeAttrs]):
         return Definition(sizes_of(node.outputs[0]), reindexed(source.body, names))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UnsqueezeAttrs(Attrs):
     axis: int = param("int", doc="where the new axis stands in the result")
 
@@ -142,7 +142,7 @@ class Unsqueeze(KeepsNothing, Elementwise[UnsqueezeAttrs]):
         return Definition(sizes_of(node.outputs[0]), reindexed(source.body, names))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PadAttrs(Attrs):
     before: Size = param("any", doc="how many entries in front")
     after: Size = param("any", 0, "how many behind")
@@ -197,7 +197,7 @@ def _is_amount(size: Any) -> bool:
     return isinstance(size, Poly) or (isinstance(size, int) and not isinstance(size, bool) and size >= 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FlipAttrs(Attrs):
     axis: list[int] = param("any", None, "axis number or list of axes")
 
@@ -232,7 +232,7 @@ class Flip(Uncounted[FlipAttrs]):
         return [self.emit(node, outs, e)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RollAttrs(Attrs):
     n: int = param("int", doc="places entries move; those that fall off return at the other end")
     axis: int = param("int", 0, "along which axis")

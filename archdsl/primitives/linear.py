@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType, frozen
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Use, elements, param
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from archdsl.recurrence.convert import Converter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LinearAttrs(Attrs):
     out: Size = param("size", doc="size of the last axis of the output")
     bias: Any = param("any", True, "true, false, how it begins (bias ~ zeros), or a value [out]")

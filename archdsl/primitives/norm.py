@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType, frozen
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Use, param
@@ -75,7 +75,7 @@ def along(normalised: int, axis: int, reason: str) -> Reach:
     return everything(reason) if axis == normalised else SAME
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RMSNormAttrs(Attrs):
     eps: float = param("number", 1e-6, "added to the mean square")
     scale: Any = param("any", True, "true, false, or how the scale begins (ones)")
@@ -138,7 +138,7 @@ class RMSNorm(Uncounted[RMSNormAttrs]):
         return "before"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LayerNormAttrs(Attrs):
     eps: float = EPS
     bias: Any = param("any", True, "true, false, or how the bias begins (zeros)")
@@ -191,7 +191,7 @@ class LayerNorm(Uncounted[LayerNormAttrs]):
         return "before"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BatchNormAttrs(Attrs):
     axis: int = param("int", 0, "the channels' axis")
     eps: float = EPS
@@ -249,7 +249,7 @@ class BatchNorm(Uncounted[BatchNormAttrs]):
         return call(e.support("batch_norm"), args[0], e.self, str(axis), **named)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GroupNormAttrs(Attrs):
     groups: Size = param("size", doc="number of groups")
     eps: float = EPS
@@ -308,7 +308,7 @@ class GroupNorm(Uncounted[GroupNormAttrs]):
         return call(e.support("group_norm"), args[0], groups, *texts, repr(float(node.attrs.eps)), str(axis), **named)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class InstanceNormAttrs(GroupNormAttrs):
     groups: Size = 0
     eps: float = EPS
@@ -329,7 +329,7 @@ class InstanceNorm(GroupNorm):
         return channels
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class L2NormAttrs(Attrs):
     axis: int = param("int", -1, "the axis given length one")
     eps: float = param("number", 1e-12, "added to the sum of squares")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
 from archdsl.graph.sizes import Size, decide_compare
 from archdsl.primitives.axes import replaced
 from archdsl.primitives.base import Primitive, Use, param, with_axes
@@ -49,7 +49,7 @@ class Ordered(Uncounted[R]):
         return call(e.support("fill_padding"), text, lengths, str(axis), 'float("-inf")' if largest_first else 'float("inf")')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TopKAttrs(Attrs):
     k: Size = param("size", doc="how many")
     axis: int = param("int", -1, "along which axis")
@@ -75,7 +75,7 @@ class TopK(Ordered[TopKAttrs]):
         return method(self.filled(node, args[0], e, True), "topk", e.size(node.attrs.k), str(node.attrs.axis))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SortAttrs(Attrs):
     axis: int = param("int", -1, "along which axis")
     descending: bool = param("bool", False, "largest first")

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-from archdsl.graph.ir import Attrs
+from archdsl.graph.ir import Attrs, frozen
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives.base import Use, param
 
@@ -23,7 +23,7 @@ Group = tuple[str, ...]  # the names merged into one axis; () is an axis of size
 _TOKEN = re.compile(r"\s*(\.\.\.|…|[()]|[A-Za-z_]\w*|\d+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PatternAttrs(Attrs):
     """`named` holds the sizes given by name."""
 

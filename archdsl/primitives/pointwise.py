@@ -8,13 +8,13 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from archdsl.graph.expressions import call, const
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM, ScalarFunction
-from archdsl.graph.ir import Attrs, Kind, Node, TensorType, Value
+from archdsl.graph.ir import Attrs, Kind, Node, TensorType, Value, frozen
 from archdsl.graph.torch_text import exact_choice
 from archdsl.primitives import text as level
 from archdsl.primitives.axes import aligned, broadcast, fills, promoted
@@ -40,7 +40,7 @@ def number(value: Any, e: Emitter) -> str:
     return repr(value) if isinstance(value, (bool, int)) else e.size(value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PointwiseAttrs(Attrs):
     function: str = param("str", doc="a scalar function by name")
     scalars: Any = param("any", None, "static operands by position")

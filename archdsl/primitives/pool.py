@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
 from archdsl.graph.sizes import Size, decide_compare, floordiv
 from archdsl.primitives.axes import lose_lengths
 from archdsl.primitives.base import Primitive, Use, param, with_axes
@@ -44,7 +44,7 @@ def over_lead(node: Node[Any], n: int, text: str, x: str, e: Emitter, **named: s
     return f"{e.support('fold_lead')}(lambda x: {inner}, {x}, {n + 1})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WindowsAttrs(Attrs):
     k: list[int] = param("any", doc="window, a number or one for each axis")
     stride: list[int] = param("any", None, "distance between windows; k if left out")
@@ -52,7 +52,7 @@ class WindowsAttrs(Attrs):
     ceil: bool = param("bool", False, "also a last window that is only partly filled")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MeanWindowsAttrs(WindowsAttrs):
     count_pad: bool = param("bool", True, "whether padding counts in the mean")
 
@@ -141,7 +141,7 @@ class Windows(Uncounted[WindowsAttrs]):
         return call(e.support(f"masked_{self.kind}_pool"), f"lambda x: {pool}", x, lengths, str(axis), str(self.n))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AdaptiveAttrs(Attrs):
     out: list[int] = param("any", doc="how many windows, a number or one for each axis")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType, frozen
 from archdsl.graph.sizes import Size, decide_compare
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Use, param
@@ -31,7 +31,7 @@ def waves(node: Node[Any]) -> dict[str, str]:
     return named | ({} if node.attrs.interleaved else {"interleaved": "False"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RotaryAttrs(Attrs):
     base: float = BASE
     dim: Size | None = param("size", None, "how many leading features are turned; all if not said")
@@ -113,7 +113,7 @@ class Rotary(Uncounted[RotaryAttrs]):
         return call(e.support("rotary_step"), args[0], e.clock, **self.options(node))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PositionAttrs(Attrs):
     max: Size = param("size", doc="rows of the table: the longest sequence")
     init: Init | None = param("init", None, "how the table begins; normal(0.02) if not said")
@@ -152,7 +152,7 @@ class Position(Uncounted[PositionAttrs]):
         return self.rows(node, args, e, stepping=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SinusoidalAttrs(Attrs):
     base: float = BASE
     offset: int = OFFSET
@@ -188,7 +188,7 @@ class Sinusoidal(Uncounted[SinusoidalAttrs]):
         return self.coded(node, args, e, stepping=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SignalAttrs(Attrs):
     d: Size = param("size", doc="size of the encoding")
     base: float = BASE

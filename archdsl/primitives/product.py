@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Axis, Node, TensorType, Value
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, Value
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import broadcast, heads_before, is_one, promoted
-from archdsl.primitives.base import NoAttrs, Primitive, Use, elements, with_axes
+from archdsl.primitives.base import Primitive, Use, elements, with_axes
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import MULTIPLY, POWER, atom, method, operand
 from archdsl.primitives.traits import Elementwise, Pure
@@ -55,7 +55,7 @@ def _numeric(use: Use[Any]) -> None:
             use.fail("AD0314", f"{use.primitive.name} needs numbers", f"this one is {given}")
 
 
-class Matmul(Pure[NoAttrs]):
+class Matmul(Pure[Attrs]):
     """`a @ b`: [.., n, k] @ [.., k, m]; [k] @ [.., k, m]; [.., n, k] @ [k]; [k] @ [k]."""
 
     name = "matmul"
@@ -65,7 +65,7 @@ class Matmul(Pure[NoAttrs]):
     inputs = ("a", "b")
     doc = "Matrix product over a's last and b's last but one axis; vectors stand for one row or column."
 
-    def infer(self, use: Use[NoAttrs]) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         _numeric(use)
         a, b = use.rank(0, 1), use.rank(1, 1)
         inner = b.axes[-2] if b.rank > 1 else b.axes[-1]
@@ -74,7 +74,7 @@ class Matmul(Pure[NoAttrs]):
         axes = (*lead, *a.axes[-2:-1], *(b.axes[-1:] if b.rank > 1 else ()))
         return [TensorType(axes, promoted((a.kind, b.kind)), a.batched or b.batched)]
 
-    def flops(self, node: Node[NoAttrs]) -> Size:
+    def flops(self, node: Node[Attrs]) -> Size:
         a, b = (value.type for value in node.inputs)
         n, m = (a.axes[-2].size if a.rank > 1 else 1), (b.axes[-1].size if b.rank > 1 else 1)
         lead: Size = 1
@@ -83,17 +83,17 @@ class Matmul(Pure[NoAttrs]):
         diagonal = any(_diagonal(value) for value in node.inputs)
         return lead * n * m if diagonal else 2 * lead * n * a.axes[-1].size * m
 
-    def time(self, node: Node[NoAttrs], index: int, axis: int) -> Reach:
+    def time(self, node: Node[Attrs], index: int, axis: int) -> Reach:
         inner = -1 if index == 0 or node.inputs[1].type.rank == 1 else -2
         return everything(SUMS) if axis == inner else SAME
 
-    def reads(self, node: Node[NoAttrs]) -> list[Value]:
+    def reads(self, node: Node[Attrs]) -> list[Value]:
         a, b = node.inputs
         if _diagonal(a):
             return [a.node.inputs[0], b]  # type: ignore[union-attr]
         return [a, b.node.inputs[0]] if _diagonal(b) else [a, b]  # type: ignore[union-attr]
 
-    def emit(self, node: Node[NoAttrs], args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         a, b = node.inputs
         if _diagonal(a) or _diagonal(b):
             return _scaled(node, args)
@@ -116,11 +116,11 @@ class Matmul(Pure[NoAttrs]):
         product = f"{operand(left, MULTIPLY)} @ {operand(right, POWER)}"
         return method(product, "squeeze", "-2" if row else "-1") if row or column else product
 
-    def moves(self, node: Node[NoAttrs]) -> Moves:
+    def moves(self, node: Node[Attrs]) -> Moves:
         """For all times, `diag(a) @ S` would hold a matrix per time."""
         return "" if any(v.node is not None and v.node.op == "diag" for v in node.inputs) else "before"
 
-    def equations(self, node: Node[NoAttrs], c: Converter) -> Definition:
+    def equations(self, node: Node[Attrs], c: Converter) -> Definition:
         a, b = (c.known[id(v)] for v in node.inputs)
         if a.diagonal and not b.diagonal:
             left = c.held(Definition(a.shape, a.body), "decay")
@@ -167,7 +167,7 @@ def _scaled(node: Node[Any], args: list[str]) -> str:
     return f"{operand(pair[0], MULTIPLY)} * {operand(pair[1], POWER)}"
 
 
-class Diag(Elementwise[NoAttrs]):
+class Diag(Elementwise[Attrs]):
     """[.., n] as the diagonal of a [.., n, n] matrix. `diag(a) @ S` does not build it."""
 
     name = "diag"
@@ -175,23 +175,23 @@ class Diag(Elementwise[NoAttrs]):
     inputs = ("a",)
     doc = "A vector as a diagonal matrix; products with it scale rows or columns."
 
-    def infer(self, use: Use[NoAttrs]) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         given = use.rank(0, 1)
         last = given.axes[-1]
         return [with_axes(given, (*given.axes, Axis(last.size)))]
 
-    def saved(self, node: Node[NoAttrs]) -> Size:
+    def saved(self, node: Node[Attrs]) -> Size:
         return elements(node.inputs[0].type)
 
-    def emit(self, node: Node[NoAttrs], args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         return f"torch.diag_embed({args[0]})"
 
-    def equations(self, node: Node[NoAttrs], c: Converter) -> Definition:
+    def equations(self, node: Node[Attrs], c: Converter) -> Definition:
         inner = c.known[id(node.inputs[0])]
         return Definition(inner.shape, inner.body, True)
 
 
-class Outer(Pure[NoAttrs]):
+class Outer(Pure[Attrs]):
     """outer(a, b)[i, j] = a[i] * b[j] over the last axes; leading axes equal or absent."""
 
     name = "outer"
@@ -199,29 +199,29 @@ class Outer(Pure[NoAttrs]):
     inputs = ("a", "b")
     doc = "Outer product of the last axes: [.., n] and [.., m] to [.., n, m]."
 
-    def infer(self, use: Use[NoAttrs]) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         a, b = use.rank(0, 1), use.rank(1, 1)
         lead = lead_axes(use, a.axes[:-1], b.axes[:-1])
         return [TensorType((*lead, a.axes[-1], b.axes[-1]), promoted((a.kind, b.kind)), a.batched or b.batched)]
 
-    def flops(self, node: Node[NoAttrs]) -> Size:
+    def flops(self, node: Node[Attrs]) -> Size:
         return elements(node.outputs[0].type)
 
-    def time(self, node: Node[NoAttrs], index: int, axis: int) -> Reach:
+    def time(self, node: Node[Attrs], index: int, axis: int) -> Reach:
         return SAME
 
-    def emit(self, node: Node[NoAttrs], args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         a, b = node.inputs
         lead = max(a.type.rank, b.type.rank) - 1
         left, right = padded(args[0], a, 1, lead), padded(args[1], b, 1, lead)
         return f"{atom(left)}[..., :, None] * {atom(right)}[..., None, :]"
 
-    def equations(self, node: Node[NoAttrs], c: Converter) -> Definition:
+    def equations(self, node: Node[Attrs], c: Converter) -> Definition:
         a, b = (c.vector(v) for v in node.inputs)
         return Definition(sizes_of(node.outputs[0]), a.body * reindexed(b.body, {"i": "j"}))
 
 
-class Dot(Pure[NoAttrs]):
+class Dot(Pure[Attrs]):
     """dot(a, b): products of entries, summed over the last axis."""
 
     name = "dot"
@@ -229,23 +229,23 @@ class Dot(Pure[NoAttrs]):
     inputs = ("a", "b")
     doc = "Inner product over the last axis: [.., n] and [.., n] to [..]."
 
-    def infer(self, use: Use[NoAttrs]) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         _numeric(use)
         a, b = use.rank(0, 1), use.rank(1, 1)
         use.same(a.axes[-1].size, b.axes[-1].size, "last axes")
         axes, batched = broadcast(use)
         return [TensorType(axes[:-1], promoted((a.kind, b.kind)), batched)]
 
-    def flops(self, node: Node[NoAttrs]) -> Size:
+    def flops(self, node: Node[Attrs]) -> Size:
         return 2 * max((elements(value.type) for value in node.inputs), key=lambda n: n if isinstance(n, int) else 0)
 
-    def time(self, node: Node[NoAttrs], index: int, axis: int) -> Reach:
+    def time(self, node: Node[Attrs], index: int, axis: int) -> Reach:
         return everything(SUMS) if axis == -1 else SAME
 
-    def emit(self, node: Node[NoAttrs], args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         return method(f"{operand(args[0], MULTIPLY)} * {operand(args[1], POWER)}", "sum", "-1")
 
-    def equations(self, node: Node[NoAttrs], c: Converter) -> Definition:
+    def equations(self, node: Node[Attrs], c: Converter) -> Definition:
         a, b = (c.vector(v) for v in node.inputs)
         body = reindexed(a.body, {"i": "s"}) * reindexed(b.body, {"i": "s"})
         return c.whole(c.define(body, (), node.outputs[0].name or "d", sums=(("s", a.shape[0]),)))

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Kind, Node, TensorType, Value
+from archdsl.graph.ir import Attrs, Axis, Kind, Node, TensorType, Value, frozen
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import chosen, reduced
 from archdsl.primitives.base import Primitive, Use, param, with_axes
@@ -62,13 +62,13 @@ RULES: dict[str, Rule] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ReduceAttrs(Attrs):
     axis: list[int] = AXIS
     keep: bool = KEEP
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SpreadAttrs(ReduceAttrs):
     correction: int = param("int", 1, "taken from the count: 1 is the unbiased estimate, 0 the plain mean of squares")
 
@@ -144,12 +144,12 @@ class Reduce(Uncounted[ReduceAttrs]):
         return c.whole(c.define(body, sizes_of(node.outputs[0]), node.outputs[0].name or "m", sums=sums))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AlongAxisAttrs(Attrs):
     axis: int = param("int", -1, "the axis that is normalised")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class NormaliseAttrs(AlongAxisAttrs):
     p: float = param("number", 2, "order of the norm")
     eps: float = param("number", 1e-12, "smallest norm")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives.axes import lose_lengths
 from archdsl.primitives.base import Primitive, Use, param, with_axes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "trilinear": "linear", "cubic": "cubic", "bicubic": "cubic"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UpsampleAttrs(Attrs):
     scale: list[int] | None = param("any", None, "whole factor, a number or one for each axis")
     mode: str = param("str", "nearest", "nearest, linear (bilinear, trilinear) or cubic")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Node, TensorType
+from archdsl.graph.ir import Attrs, Node, TensorType, frozen
 from archdsl.graph.sizes import Size
 from archdsl.primitives.base import Primitive, Use, param
 from archdsl.primitives.reach import SAME, Reach, everything
@@ -16,12 +15,12 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RouterLossAttrs(Attrs):
     """Of z_loss, which has no parameters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BalanceAttrs(RouterLossAttrs):
     k: int = param("size", 1, "experts per position")
     router: str = param("str", "topk", "topk or relu")

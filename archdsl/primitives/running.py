@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
 from archdsl.primitives.axes import promoted, replaced
 from archdsl.primitives.base import Primitive, Slot, Use, param, with_axes
 from archdsl.primitives.reach import EARLIER, SAME, Reach, window
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RunningAttrs(Attrs):
     axis: int = param("int", 0, "the axis along which it runs")
 
@@ -58,7 +58,7 @@ class Running(Uncounted[RunningAttrs]):
         return method(args[0], "long") if node.inputs[0].type.kind == "bool" else args[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ShiftAttrs(Attrs):
     n: int = param("int", 1, "places; negative looks ahead")
     axis: int = param("int", 0, "the axis along which entries move")

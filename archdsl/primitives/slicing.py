@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
 from archdsl.graph.sizes import Poly, Size, decide_compare
 from archdsl.primitives.axes import lose_lengths
-from archdsl.primitives.base import NoAttrs, Primitive, Use, param, with_axes
+from archdsl.primitives.base import Primitive, Use, param, with_axes
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import atom, call, method
 from archdsl.primitives.traits import KeepsNothing, Uncounted
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Entry = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SliceAttrs(Attrs):
     items: Any = param("any", doc="one item for each axis from the first; `..` stands for the rest")
 
@@ -170,20 +170,20 @@ def _from_front(end: Size, size: Size) -> Size:
     return size + end if isinstance(end, int) and end < 0 else end
 
 
-class AtEnd(Uncounted[NoAttrs]):
+class AtEnd(Uncounted[Attrs]):
     """The first or the last real position along the first axis."""
 
     def __init__(self, name: str, doc: str) -> None:
         self.name, self.doc = name, doc
 
-    def infer(self, use: Use[NoAttrs]) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         given = use.rank(0, 1)
         return [with_axes(given, given.axes[1:])]
 
-    def time(self, node: Node[NoAttrs], index: int, axis: int) -> Reach:
+    def time(self, node: Node[Attrs], index: int, axis: int) -> Reach:
         return everything("picks one position") if axis == -node.inputs[0].type.rank else SAME
 
-    def emit(self, node: Node[NoAttrs], args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         rank = node.inputs[0].type.rank
         lengths = e.lengths(node.inputs[0].type.axes[0])
         if self.name == "last" and lengths is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from archdsl.graph.expressions import const
-from archdsl.graph.ir import A, Attrs, Axis, Init, Node, TensorType, lead_axes
+from archdsl.graph.ir import A, Attrs, Axis, Init, Node, TensorType, frozen, lead_axes
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives.base import Primitive, Use, param
 from archdsl.primitives.emitter import Emitter
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHAPE = param("shape", doc="sizes of the axes; [] for a scalar")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ShapedAttrs(Attrs):
     shape: list[Size] = SHAPE
     init: Init = None  # type: ignore[assignment]  # of one that says none, `shaped` fills it in
@@ -58,7 +58,7 @@ class Source(Elementwise[A]):
         return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ParamAttrs(ShapedAttrs):
     init: Init = param("init", None, "how it begins; normal(0.02) if not said")
 
@@ -113,7 +113,7 @@ class Filled(KeepsNothing, Source[S]):
         return Definition(sizes_of(node.outputs[0]), const({"zeros": 0.0, "ones": 1.0}[self.name]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FullAttrs(ShapedAttrs):
     value: float = param("number", doc="the number")
 
@@ -132,7 +132,7 @@ class Full(Filled[FullAttrs]):
         return Definition(sizes_of(node.outputs[0]), const(float(node.attrs.value)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ArangeAttrs(Attrs):
     n: Any = param("any", doc="how many: a size, or the axis they run along")
 
@@ -160,7 +160,7 @@ class Arange(Source[ArangeAttrs]):
         return call(f"{e.clock}.positions", e.size(axis.size), e.placement("int")) if e.over_time(axis) else self.emit(node, args, e)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EyeAttrs(Attrs):
     n: Size = param("size", doc="rows and columns")
 
@@ -179,7 +179,7 @@ class Eye(Source[EyeAttrs]):
         return call("torch.eye", e.size(node.attrs.n), e.placement("float"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RandomAttrs(ShapedAttrs):
     init: Init = param("init", None, "the distribution; normal(1) if not said")
     shared: bool = param("bool", False, "one draw for the whole batch")

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 import archdsl
 from archdsl.diagnostics import ArchError
-from archdsl.graph.ir import Attrs, Node, TensorType
+from archdsl.graph.ir import Attrs, Node, TensorType, frozen
 from archdsl.primitives import TABLE, custom
 from archdsl.primitives.base import Param, Primitive, Use, param
 from archdsl.primitives.emitter import Emitter
@@ -113,12 +112,12 @@ def make(**fields: Any) -> Primitive:
     return type("Made", (Twice,), fields)()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Odd(Attrs):
     k: Any = param("tensor")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Unset(Attrs):
     size: int
 
@@ -139,8 +138,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no infer": (make(infer=Primitive.infer), "does not say `infer`"),
     "an unknown kind": (make(attributes=Odd), "unknown kind"),
     "a list of parameters": (make(params=(Param("k", "int"),)), "lists its parameters"),
-    "attributes that are no dataclass": (make(attributes=dict), "no dataclass of their own"),
-    "attributes without the decorator": (make(attributes=Bare), "no dataclass of their own"),
+    "attributes that are no dataclass": (make(attributes=dict), "no class of their own"),
+    "attributes without the decorator": (make(attributes=Bare), "no class of their own"),
     "an attribute without a value": (make(attributes=Unset), "neither a parameter nor has a default"),
 }
 
