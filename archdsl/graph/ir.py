@@ -299,12 +299,12 @@ class Graph:
 
     def walk(self) -> Iterator[tuple[str, Region]]:
         """Every distinct region once, outermost first, with the path of its first use."""
-        seen: set[int] = set()
+        seen: set[Region] = set()
 
         def visit(path: str, region: Region) -> Iterator[tuple[str, Region]]:
-            if id(region) in seen:
+            if region in seen:
                 return
-            seen.add(id(region))
+            seen.add(region)
             yield path, region
             for name, child in subregions(region):
                 yield from visit(f"{path}.{name}" if path else name, child)

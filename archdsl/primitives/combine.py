@@ -109,7 +109,7 @@ class Concat(Joined[ConcatAttrs]):
     def equations(self, node: Node[ConcatAttrs], c: Converter) -> Definition:
         shape = sizes_of(node.outputs[0])
         axis = node.attrs.axis % len(shape)
-        parts = [c.known[id(v)] for v in node.inputs]
+        parts = [c.known[v] for v in node.inputs]
         name = c.declare(node.outputs[0].name or "c", shape, "temporary")
         start = 0
         for part in parts:
@@ -225,7 +225,7 @@ class Split(KeepsNothing, Uncounted[SplitAttrs]):
         return [outs[0] if len(outs) == 1 else f"torch.cat(({', '.join(outs)}), {node.attrs.axis})"]
 
     def equations(self, node: Node[SplitAttrs], c: Converter) -> list[Definition]:
-        source = c.held(c.known[id(node.inputs[0])], node.inputs[0].name or "t")
+        source = c.held(c.known[node.inputs[0]], node.inputs[0].name or "t")
         sizes = [sizes_of(o) for o in node.outputs]
         axis = node.attrs.axis % len(source.shape)
         start, found = 0, []

@@ -97,7 +97,7 @@ class Squeeze(KeepsNothing, Elementwise[SqueezeAttrs]):
         return [text]
 
     def equations(self, node: Node[SqueezeAttrs], c: Converter) -> Definition:
-        source = c.held(c.known[id(node.inputs[0])])
+        source = c.held(c.known[node.inputs[0]])
         rank = len(source.shape)
         dropped = {a % rank for a in node.attrs.axis}
         names, out = {}, 0
@@ -135,7 +135,7 @@ class Unsqueeze(KeepsNothing, Elementwise[UnsqueezeAttrs]):
         return [method(outs[0], "squeeze", str(node.attrs.axis))]
 
     def equations(self, node: Node[UnsqueezeAttrs], c: Converter) -> Definition:
-        source = c.held(c.known[id(node.inputs[0])])
+        source = c.held(c.known[node.inputs[0]])
         rank = len(source.shape) + 1
         new = node.attrs.axis % rank
         names = {INDICES[k]: INDICES[k if k < new else k + 1] for k in range(rank - 1)}

@@ -109,7 +109,7 @@ class Linear(Pure[LinearAttrs]):
             raise NotElementary("`linear` is given a computed weight", node.origin.span)
         if instance is None or instance.owner is not c.region:
             raise NotElementary("a linear map with a computed weight", node.origin.span)
-        x = c.held(c.known[id(node.inputs[0])], "t")
+        x = c.held(c.known[node.inputs[0]], "t")
         out = INDICES[len(x.shape) - 1]
         matrix = instance.weights["weight"].shape
         body = access(c.weight(instance.name, "weight", matrix), (out, "s")) * reindexed(x.body, {out: "s"})

@@ -117,7 +117,7 @@ class Pointwise(Elementwise[PointwiseAttrs]):
     def equations(self, node: Node[PointwiseAttrs], c: Converter) -> Definition:
         shape, function = sizes_of(node.outputs[0]), node.attrs.function
         scales = function in ("mul", "neg") or (function == "div" and 0 not in node.attrs.scalars)  # what is zero stays zero
-        if scales and len(node.inputs) == 1 and (inner := c.known[id(node.inputs[0])]).diagonal:
+        if scales and len(node.inputs) == 1 and (inner := c.known[node.inputs[0]]).diagonal:
             return Definition(inner.shape, call(function, *_operands(node, const, lambda value: inner.body)), True)
         return Definition(shape, call(function, *_operands(node, const, lambda value: c.stretched(value, shape))))
 

@@ -121,7 +121,7 @@ class Matmul(Pure[Attrs]):
         return "" if any(v.node is not None and v.node.op == "diag" for v in node.inputs) else "before"
 
     def equations(self, node: Node[Attrs], c: Converter) -> Definition:
-        a, b = (c.known[id(v)] for v in node.inputs)
+        a, b = (c.known[v] for v in node.inputs)
         if a.diagonal and not b.diagonal:
             left = c.held(Definition(a.shape, a.body), "decay")
             right = c.held(b)
@@ -187,7 +187,7 @@ class Diag(Elementwise[Attrs]):
         return f"torch.diag_embed({args[0]})"
 
     def equations(self, node: Node[Attrs], c: Converter) -> Definition:
-        inner = c.known[id(node.inputs[0])]
+        inner = c.known[node.inputs[0]]
         return Definition(inner.shape, inner.body, True)
 
 

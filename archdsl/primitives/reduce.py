@@ -129,7 +129,7 @@ class Reduce(Uncounted[ReduceAttrs]):
     def equations(self, node: Node[ReduceAttrs], c: Converter) -> Definition | list[Definition]:
         if self.name not in ("sum", "mean"):
             return super().equations(node, c)
-        source = c.solid(c.known[id(node.inputs[0])])
+        source = c.solid(c.known[node.inputs[0]])
         rank = len(source.shape)
         axes = sorted(a % rank for a in node.attrs.axis)
         if len(axes) > len(SUMMED):

@@ -103,7 +103,7 @@ class Slice(KeepsNothing, Uncounted[SliceAttrs]):
         return f"{atom(text)}[..., {', '.join(parts)}]"
 
     def equations(self, node: Node[SliceAttrs], c: Converter) -> Definition:
-        source = c.held(c.known[id(node.inputs[0])], node.inputs[0].name or "t")
+        source = c.held(c.known[node.inputs[0]], node.inputs[0].name or "t")
         names: dict[str, str] = {}
         out = axis = 0
         for kind, *ends in node.attrs.items:
