@@ -67,7 +67,8 @@ def write_branch(form: Whole, found: Converted) -> None:
     like = f", {form.like()}" if stand_in(region) else ""
     call = f"self.kernel({_tuple(inputs)}, {_tuple(weights)}, {_tuple(starts)}, lengths{like})"
     kinds = [v.type.kind for v in (*found.yields, *(s.before for s in region.states))]
-    if set(kinds) <= {"float"} and not parts.after and [id(v) for v in found.yields] == [id(v) for v in region.outputs]:
+    simple = set(kinds) <= {"float"} and not any(map(form.thin, region.outputs))
+    if simple and not parts.after and [id(v) for v in found.yields] == [id(v) for v in region.outputs]:
         method.lines.append(text.statement("return ", call, method.indent))
         method.indent -= 1
         return
@@ -87,8 +88,10 @@ def write_branch(form: Whole, found: Converted) -> None:
     after = _with_sources(region, parts.after)
     method.count(after, region.outputs)
     write_nodes(method, after)
+    timed = {id(v) for v in found.yields}
     results = [method.name(v) for v in region.outputs]
-    method.lines.append(text.statement("return ", ", ".join([*results, *ends]), method.indent))
+    results = [form.stretched(s, v, v.type.batched or id(v) in timed) if form.thin(v) else s for s, v in zip(results, region.outputs)]
+    method.lines.append(text.statement("return ", text.targets([*results, *ends]), method.indent))
     method.indent -= 1
     # The loop below knows none of these names.
     for node in (*before, *after):

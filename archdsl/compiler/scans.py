@@ -16,6 +16,7 @@ from archdsl.compiler.names import RESERVED, Scope, attribute
 from archdsl.compiler.plan import Needs, scan_time
 from archdsl.compiler.structure import body_of, cell_outputs, handed, live
 from archdsl.graph.ir import Init, Node, Region, ScanState, Value
+from archdsl.recurrence.split import stateful
 
 if TYPE_CHECKING:
     from archdsl.compiler.module import ModuleWriter
@@ -63,6 +64,10 @@ class Whole:
         self.declared = ["self", *values, *starts]
         self.sequenced: list[bool] = list(node.attrs["sequenced"])
         self.names = [self.method.source[id(v)] for v in self.region.inputs]
+        timed = [(o.type, i.type) for o, i, t in zip(node.inputs, self.region.inputs, self.sequenced) if t]
+        self.uneven = len({(outer.batched, outer.sizes[: outer.rank - inner.rank - 1]) for outer, inner in timed}) > 1
+        self.stateful = stateful(self.region)
+        self.lead_name = "lead"
 
     @property
     def result(self) -> str:
@@ -70,11 +75,21 @@ class Whole:
 
     def lead(self) -> str:
         """Source of the batch and lead shape."""
-        shapes = [
-            f"{name}.shape[:{-1 - value.type.rank}]" for name, value, timed in zip(self.names, self.region.inputs, self.sequenced) if timed
-        ]
-        ranks = {outer.type.rank - inner.type.rank for outer, inner, t in zip(self.node.inputs, self.region.inputs, self.sequenced) if t}
-        return shapes[0] if ranks == {1} or len(shapes) == 1 else f"torch.broadcast_shapes({', '.join(shapes)})"
+        given = [g[:3] for g in zip(self.names, self.node.inputs, self.region.inputs, self.sequenced) if g[3]]
+        shapes = [f"{name}.shape[:{-1 - inner.type.rank}]" for name, _, inner in given]
+        if {outer.type.rank - inner.type.rank for _, outer, inner in given} == {1}:  # the batch axis, which some may lack
+            return next((shape for shape, (_, outer, _) in zip(shapes, given) if outer.type.batched), shapes[0])
+        return shapes[0] if len(shapes) == 1 else f"torch.broadcast_shapes({', '.join(shapes)})"
+
+    def thin(self, value: Value) -> bool:
+        """Whether a value may lack batch or lead axes: it comes from no state, and not from inputs that all have them."""
+        return id(value) not in self.stateful and (self.uneven or not value.type.batched)
+
+    def stretched(self, source: str, value: Value, timed: bool) -> str:
+        """A thin value as [batch, lead…, time, body…]; timed: it has its time axis."""
+        name, inner = next((n, i) for n, i, t in zip(self.names, self.region.inputs, self.sequenced) if t)
+        time = "-1" if timed else f"{name}.shape[{-1 - inner.type.rank}]"
+        return f"{source}.expand(({', '.join([f'*{self.lead_name}', time, *['-1'] * value.type.rank])}))"
 
     def like(self) -> str:
         """A tensor whose dtype and device new states take: an input of floats, or the buffer that stands in for one."""
@@ -89,7 +104,7 @@ def scan_forward(owner: ModuleWriter, node: Node) -> str:
     """
     form = Whole(owner, node)
     method, region = form.method, form.region
-    lead = method.temporary("lead")
+    lead = form.lead_name = method.temporary("lead")
     method.assign(lead, form.lead())
     _write_starts(form, lead)
     if owner.kernel is not None:
@@ -98,12 +113,18 @@ def scan_forward(owner: ModuleWriter, node: Node) -> str:
     for name in yields:
         method.assign(name, "[]")
     _write_loop(form, yields)
-    stacked = [f"torch.stack({name}, {-1 - v.type.rank})" for name, v in zip(yields, region.outputs)]
-    if stand_in(region):
-        stacked = [f"{s}.to({form.like()}.dtype)" if v.type.kind == "float" else s for s, v in zip(stacked, region.outputs)]
-    method.lines.append(text.statement("return ", ", ".join([*stacked, *form.states]), method.indent))
+    stacked = [_stacked(form, name, value) for name, value in zip(yields, region.outputs)]
+    method.lines.append(text.statement("return ", text.targets([*stacked, *form.states]), method.indent))
     declared = [*form.declared, "lengths: Tensor | None = None", *method.extras()]
     return owner.finish(method, "forward", declared, form.result, "Whole sequences: the yields, then the final states.")
+
+
+def _stacked(form: Whole, name: str, value: Value) -> str:
+    """Source of a yield for all times, from the list of those of each."""
+    source = f"torch.stack({name}, {-1 - value.type.rank})"
+    if stand_in(form.region) and value.type.kind == "float":
+        source += f".to({form.like()}.dtype)"
+    return form.stretched(source, value, True) if form.thin(value) else source
 
 
 def _write_starts(form: Whole, lead: str) -> None:
@@ -129,9 +150,8 @@ def _start(form: Whole, state: ScanState, lead: str) -> str:
         return f"{member(state.weight)}.expand{shape}"
     if isinstance(state.init, Value):
         source = method.name(state.init)
-        lead_axes = max((o.type.rank - i.type.rank - 1 for o, i in zip(form.node.inputs, form.region.inputs)), default=0)
-        if state.init.type.batched and lead_axes > 0:  # [batch, body] meets [batch, lead, body]
-            source += f"[:, {', '.join(['None'] * lead_axes)}]"
+        if state.init.type.batched:  # [batch, body] meets [batch, lead, body]
+            source = _widened(source, _lead_axes(form.node))
         cast = f".to({form.like()}.dtype)" if state.init.type.kind != type_.kind == "float" else ""
         return f"{source}.expand{shape}{cast}"
     like = form.like()
@@ -174,9 +194,13 @@ def _write_loop(form: Whole, yields: list[str]) -> None:
     after = {id(v): n for v, n in zip(ends, news)}
     method.owner.file.support.add("advanced")
     for state, name in zip(region.states, form.states):
-        new = after[id(state.after)] if state.after is not None else name
-        if state.after is not None and state.after.type.kind != state.before.type.kind:  # whole numbers or bools kept as floats, say
-            new = f"{new}.to({name}.dtype)"
+        new = name
+        if state.after is not None:
+            new = after[id(state.after)]
+            if form.thin(state.after):
+                new += f".expand_as({name})"
+            if state.after.type.kind != state.before.type.kind:  # whole numbers or bools kept as floats, say
+                new += f".to({name}.dtype)"
         method.assign(name, f"advanced({name}, {new}, {time}, lengths)")
     for name, new in zip(yields, news):
         method.line(f"{name}.append({new})")
@@ -196,8 +220,8 @@ def _step_method(owner: ModuleWriter, node: Node) -> str:
     handed_on = [f"{s}={n}" for s, n in method.handed_sizes.items()]
     kept = [f'state["{s}"]' for s in form.states]
     call = f"self.forward({', '.join([*values, *starts, 'clock.count', *handed_on])})"
-    method.assign(", ".join([*yields, *kept]), call)
-    method.lines.append(text.statement("return ", ", ".join([*yields, *kept]), method.indent))
+    method.assign(text.targets([*yields, *kept]), call)
+    method.lines.append(text.statement("return ", text.targets([*yields, *kept]), method.indent))
     plain_inputs = form.declared[: len(form.declared) - len(form.states)]
     starts_declared = form.declared[len(plain_inputs) :]
     declared = [*plain_inputs, "state: dict", "clock: Clock", *starts_declared, *extras]
@@ -219,7 +243,7 @@ def write_scan(method: Method, node: Node) -> None:
     initial: dict[str, int] = node.attrs.get("initial") or {}
 
     def make(args: list[str]) -> str:
-        parts = [*args[:count], *borrowed]
+        parts = [*(_aligned(node, i, arg) for i, arg in enumerate(args[:count])), *borrowed]
         if stepping:
             parts += [slot, "clock"]
         parts += [f"{_state_name(region, s)}={_started(method, node, s, args[i])}" for s, i in initial.items()]
@@ -241,18 +265,34 @@ def write_scan(method: Method, node: Node) -> None:
     method.assign(", ".join(targets), call)
 
 
+def _lead_axes(node: Node) -> int:
+    """How many axes stand between batch and time."""
+    pairs = zip(node.inputs, body_of(node).inputs, node.attrs["sequenced"])
+    return max((o.type.rank - i.type.rank - 1 for o, i, timed in pairs if timed), default=0)
+
+
+def _widened(arg: str, missing: int) -> str:
+    """A batched value with axes of size one after its batch axis."""
+    return text.substitute(f"start_[:, {', '.join(['None'] * missing)}]", {"start_": arg}) if missing > 0 else arg
+
+
+def _aligned(node: Node, place: int, arg: str) -> str:
+    """An input over time, with as many axes before time as the others have."""
+    region, given = body_of(node), node.inputs[place].type
+    if place >= len(region.inputs) or not node.attrs["sequenced"][place] or not given.batched:
+        return arg
+    return _widened(arg, _lead_axes(node) - (given.rank - region.inputs[place].type.rank - 1))
+
+
 def _started(method: Method, node: Node, name: str, arg: str) -> str:
     """A given initial state, in the state's kind of numbers; one without the lead axes gets them after its batch axis."""
     region, given = body_of(node), node.inputs[node.attrs["initial"][name]].type
     wanted = next(s.before.type for s in region.states if s.name == name)
-    lead = max((o.type.rank - i.type.rank - 1 for o, i in zip(node.inputs, region.inputs)), default=0)
-    missing = lead + wanted.rank - given.rank
-    start = "start_"
-    if given.batched and missing > 0:
-        start += f"[:, {', '.join(['None'] * missing)}]"
-    if given.kind != wanted.kind:
-        start += ".long()" if wanted.kind == "int" else f".to({method.placement(wanted.kind)})"
-    return arg if start == "start_" else text.substitute(start, {"start_": arg})
+    if given.batched:
+        arg = _widened(arg, _lead_axes(node) + wanted.rank - given.rank)
+    if given.kind == wanted.kind:
+        return arg
+    return text.substitute("start_.long()" if wanted.kind == "int" else f"start_.to({method.placement(wanted.kind)})", {"start_": arg})
 
 
 def _state_name(region: Region, name: str) -> str:
