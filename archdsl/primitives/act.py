@@ -6,13 +6,12 @@ from __future__ import annotations
 import builtins
 import keyword
 import textwrap
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from archdsl.graph.expression_text import dump_act
 from archdsl.graph.expressions import Custom, Expr, call, custom, substitute, var, variables
-from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen
+from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen, replace
 from archdsl.graph.levels import Levels, levels
 from archdsl.graph.sizes import Size, ceildiv
 from archdsl.graph.torch_text import to_torch

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from archdsl.graph.acts import Act
-from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen
+from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Size, decide_equal
 from archdsl.primitives.act import Activation, ActivationAttrs
 from archdsl.primitives.axes import require_kind

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Slot, Use, elements, param

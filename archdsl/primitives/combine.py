@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import A, Attrs, Axis, Node, TensorType, Value, frozen
+from archdsl.graph.ir import A, Attrs, Axis, Node, TensorType, Value, frozen, replace
 from archdsl.graph.sizes import Poly, Size, decide_equal
 from archdsl.primitives.axes import aligned, broadcast, fills, is_one, lose_lengths, promoted, replaced
 from archdsl.primitives.base import Primitive, Use, param, with_axes

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from archdsl.graph.ir import Attrs, Node, TensorType, frozen
+from archdsl.graph.ir import Attrs, Node, TensorType, frozen, replace
 from archdsl.primitives.axes import chosen, require_kind
 from archdsl.primitives.base import Primitive, Use, param
 from archdsl.primitives.emitter import Emitter

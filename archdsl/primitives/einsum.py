@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Axis, Node, TensorType, frozen
+from archdsl.graph.ir import Axis, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import promoted
 from archdsl.primitives.base import Primitive, Use, param

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Poly, Size, decide_equal
 from archdsl.primitives.axes import chosen, is_one, lose_lengths, replaced
 from archdsl.primitives.base import Primitive, Use, param, with_axes

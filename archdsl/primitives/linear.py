@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType, frozen
+from archdsl.graph.ir import Attrs, Axis, Init, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import require_kind
 from archdsl.primitives.base import Primitive, Use, elements, param

@@ -8,13 +8,12 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from archdsl.graph.expressions import call, const
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM, ScalarFunction
-from archdsl.graph.ir import Attrs, Kind, Node, TensorType, Value, frozen
+from archdsl.graph.ir import Attrs, Kind, Node, TensorType, Value, frozen, replace
 from archdsl.graph.torch_text import exact_choice
 from archdsl.primitives import text as level
 from archdsl.primitives.axes import aligned, broadcast, fills, promoted

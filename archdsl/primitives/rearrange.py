@@ -5,10 +5,10 @@ Emitted as unflatten, transpose or movedim, and flatten on axes counted from the
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Axis, Node, TensorType, frozen
+from archdsl.graph.ir import Axis, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import is_one, lose_lengths
 from archdsl.primitives.base import Primitive, Use, param, with_axes

@@ -6,10 +6,10 @@ Over an axis with lengths, only each sequence's real positions count.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Kind, Node, TensorType, Value, frozen
+from archdsl.graph.ir import Attrs, Axis, Kind, Node, TensorType, Value, frozen, replace
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import chosen, reduced
 from archdsl.primitives.base import Primitive, Use, param, with_axes

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives.axes import lose_lengths
 from archdsl.primitives.base import Primitive, Use, param, with_axes

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen, replace
 from archdsl.primitives.axes import promoted, replaced
 from archdsl.primitives.base import Primitive, Slot, Use, param, with_axes
 from archdsl.primitives.reach import EARLIER, SAME, Reach, window

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from archdsl.graph.expressions import const
-from archdsl.graph.ir import A, Attrs, Axis, Init, Node, TensorType, frozen, lead_axes
+from archdsl.graph.ir import A, Attrs, Axis, Init, Node, TensorType, frozen, lead_axes, replace
 from archdsl.graph.sizes import Poly, Size
 from archdsl.primitives.base import Primitive, Use, param
 from archdsl.primitives.emitter import Emitter

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import archdsl
-from archdsl.graph.ir import Attrs, DeclaredAttrs, attributes, frozen, lead_axes
+from archdsl.graph.ir import Attrs, DeclaredAttrs, attributes, frozen, lead_axes, replace
 from archdsl.primitives import TABLE
 from archdsl.primitives.base import REQUIRED, param, parameters
 from archdsl.primitives.linear import LinearAttrs
