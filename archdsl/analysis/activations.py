@@ -14,12 +14,12 @@ from itertools import pairwise
 
 from archdsl.graph.acts import Act, lower_act
 from archdsl.graph.calculus import NoDerivative, derivative
-from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, call, const, fold, order, var
+from archdsl.graph.expressions import Apply, Builder, Const, Custom, Expr, Var, call, fold, order, var
+from archdsl.graph.functions import FUNCTIONS
 
 FINE, NEAR, FAR = 0.025, 20.0, 1e4
 _EDGE = 1e-7
-_STEPS = ("floor", "ceil", "round", "sign")
-FUNCTIONS = ("sigmoid", "tanh", "softplus", "logsigmoid", "erf", "atan", "asinh", "sin", "cos")  # activations that need no `act`
+NAMED = ("sigmoid", "tanh", "softplus", "logsigmoid", "erf", "atan", "asinh", "sin", "cos")  # activations that need no `act`
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ class Curve:
         points = list(_grid(NEAR))
         found: set[float] = set()
         for node in order(self.formula):
-            if isinstance(node, Apply) and (between := _between(node)) is not None:
+            sides = FUNCTIONS[node.function].sides if isinstance(node, Apply) else None
+            if sides is not None:
+                between = sides(Builder(), *node.args)
                 values = [self.at(between, x) for x in points]
                 for a, b, u, v in zip(points, points[1:], values, values[1:], strict=False):
                     if u == 0 or (u < 0) != (v < 0):
@@ -185,20 +187,6 @@ def _grid(far: float) -> Iterator[float]:
     yield from (-x for x in reversed(outer))
     yield from (i * FINE for i in range(-count, count + 1))
     yield from outer
-
-
-def _between(node: Apply) -> Expr | None:
-    """An expression that changes sign where a node changes sides."""
-    if node.function in ("lt", "le", "gt", "ge", "max", "min"):
-        return call("sub", *node.args)
-    if node.function == "abs":
-        return node.args[0]
-    if node.function in _STEPS:
-        inner = node.args[0]
-        if node.function == "sign":
-            return inner
-        return call("sin", call("mul", const(math.pi), call("add", inner, 0.5) if node.function == "round" else inner))
-    return None
 
 
 def _cross(g: Callable[[float], float], a: float, b: float) -> float:
@@ -285,7 +273,7 @@ def library() -> dict[str, Act]:
 
     path = share("specs") / "std" / "activations.arch"
     x = var("x")
-    built_in = {name: call(name, x) for name in FUNCTIONS}
+    built_in = {name: call(name, x) for name in NAMED}
     acts = {n: Act(n, (), ("x",), (), e, (("x", derivative(e, "x")),), False, f"{n}(x)") for n, e in built_in.items()}
     found = {d.name: d for d in parse(Source(path.name, path.read_text(encoding="utf-8"))).declarations if isinstance(d, syntax.ActDecl)}
     return acts | {name: lower_act(declared, {}, found.get) for name, declared in found.items()}

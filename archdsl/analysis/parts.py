@@ -8,7 +8,9 @@ from typing import Any
 
 from archdsl.analysis.cost import Costs
 from archdsl.analysis.matching import Flat, Item, Matched, Matcher, Origin, bodies
+from archdsl.graph.functions import FUNCTIONS
 from archdsl.graph.ir import Graph, Instance, Region
+from archdsl.primitives.rearrange import RearrangeAttrs
 
 PATHS = 4  # paths named in one line
 DERIVED = frozenset({"plan", "kept", "terms", "result", "channels", "features", "body_ranks", "value_inputs"})
@@ -131,8 +133,8 @@ class Comparison:
         """Attributes as (what is compared, what is shown)."""
         signatures = self.matcher.signatures[side]
         visible = {k: v for k, v in signatures.visible(item.node).items() if k not in DERIVED}
-        if isinstance(item.node.attrs.get("pattern"), str) and "plan" in item.node.attrs:
-            visible["pattern"] = item.node.attrs["pattern"]
+        if isinstance(item.node.attrs, RearrangeAttrs):
+            visible["pattern"] = item.node.attrs.pattern
         return {k: (signatures.plain(v), _text(v, signatures)) for k, v in visible.items()}
 
     def _wiring(self, matched: Matched, x: Item, y: Item) -> list[Change]:
@@ -220,16 +222,14 @@ def _gone(kind: str, flat: Flat, items: list[Item], other: Flat, costs: Costs) -
     return said
 
 
-_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "gt": ">", "lt": "<", "ge": ">=", "le": "<="}
-
-
 def _described(flat: Flat, item: Item) -> str:
     """What an operation is and what it reads."""
     reads = [flat.name(origin) for origin in item.inputs]
-    if item.node.op == "pointwise" and item.words in _SIGNS:
-        for position, scalar in sorted(item.node.attrs["scalars"].items()):
+    sign = FUNCTIONS[item.node.attrs.function].sign if item.node.op == "pointwise" else ""
+    if sign:
+        for position, scalar in sorted(item.node.attrs.scalars.items()):
             reads.insert(position, f"{scalar:g}" if isinstance(scalar, (int, float)) else str(scalar))
-        text = f" {_SIGNS[item.words]} ".join(reads)
+        text = f" {sign} ".join(reads)
         return f"{text} (residual connection)" if item.words == "add" and _residual(item) else text
     n = sum(_size(w.shape) for w in item.node.instance.weights.values()) if item.node.instance is not None else 0
     return f"{item.words} of {', '.join(reads) or 'nothing'}" + (f", {n:,} parameters" if n else "")

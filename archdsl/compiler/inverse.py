@@ -177,9 +177,9 @@ class _Search:
 def said(node: Node) -> str:
     """A node as a spec calls it."""
     if node.op == "pointwise":
-        return str(node.attrs["function"]).rstrip("_")
+        return str(node.attrs.function).rstrip("_")
     if node.op == "act":
-        return str(getattr(node.attrs.get("act"), "name", "act"))
+        return str(node.attrs.act.name)
     return STRUCTURAL[node.op].said(node) if node.op in STRUCTURAL else node.op
 
 

@@ -47,7 +47,8 @@ def write_branch(form: OverTime, found: Converted) -> None:
         write_nodes(method, before)
         call = _call(form, found)
         kinds = [v.type.kind for v in (*found.yields, *(s.before for s in region.states))]
-        if set(kinds) <= {"float"} and not parts.after and found.yields == region.outputs:
+        simple = set(kinds) <= {"float"} and not any(map(form.thin, region.outputs))
+        if simple and not parts.after and found.yields == region.outputs:
             method.lines.append(text.statement("return ", call, method.indent))
             return
         names = [method.temporary(v.name or "y") for v in found.yields]
@@ -58,7 +59,9 @@ def write_branch(form: OverTime, found: Converted) -> None:
         method.count(after, region.outputs)
         write_nodes(method, after)
         results = [method.name(v) for v in region.outputs]
-        method.lines.append(text.statement("return ", ", ".join([*results, *ends]), method.indent))
+        timed = set(found.yields)
+        results = [form.stretched(s, v, v.type.batched or v in timed) if form.thin(v) else s for s, v in zip(results, region.outputs)]
+        method.lines.append(text.statement("return ", text.targets([*results, *ends]), method.indent))
     method.source = known  # the loop below knows none of these names
 
 

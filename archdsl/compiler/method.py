@@ -192,7 +192,7 @@ class Method:
         known = self.modules.get(instance)
         if known is not None:
             return known
-        through: Instance | None = node.attrs.get("through") if node is not None else None
+        through: Instance | None = node.through if node is not None else None
         if through is not None and instance.owner is not self.region:
             return member(instance, self.instance(through))
         return member(instance)

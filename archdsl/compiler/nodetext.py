@@ -138,8 +138,8 @@ class _Recorder:
     def weight(self, name: str) -> str:
         return f"{self.self}.{name}" if name else self.self
 
-    def module_source(self, name: str) -> str:
-        return self._place(self._node.attrs[name])
+    def module_source(self, instance: Instance) -> str:
+        return self._place(instance)
 
     def support(self, name: str) -> str:
         self.made.support.add(name)

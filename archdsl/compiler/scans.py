@@ -17,6 +17,7 @@ from archdsl.graph.ir import Init, Region, ScanState, Value
 from archdsl.recurrence.convert import Converted
 from archdsl.structural.cell import cell_outputs
 from archdsl.structural.reading import live
+from archdsl.structural.scan import lead_axes, widened
 
 
 def scan_methods(context: Context, region: Region, kernel: Converted | None) -> list[str]:
@@ -50,7 +51,7 @@ def _forward(form: OverTime, kernel: Converted | None) -> str:
     Inputs are [batch, lead…, time, body…]. States of sequences that have ended stay as they are.
     """
     method, region = form.method, form.region
-    lead = method.temporary("lead")
+    lead = form.lead_name = method.temporary("lead")
     method.assign(lead, form.lead())
     _write_starts(form, lead)
     if kernel is not None:
@@ -59,12 +60,18 @@ def _forward(form: OverTime, kernel: Converted | None) -> str:
     for name in yields:
         method.assign(name, "[]")
     _write_loop(form, yields)
-    stacked = [f"torch.stack({name}, {-1 - v.type.rank})" for name, v in zip(yields, region.outputs)]
-    if stand_in(region):
-        stacked = [f"{s}.to({form.like()}.dtype)" if v.type.kind == "float" else s for s, v in zip(stacked, region.outputs)]
-    method.lines.append(text.statement("return ", ", ".join([*stacked, *form.states]), method.indent))
+    stacked = [_stacked(form, name, value) for name, value in zip(yields, region.outputs)]
+    method.lines.append(text.statement("return ", text.targets([*stacked, *form.states]), method.indent))
     declared = [*form.given, *form.starts, "lengths: Tensor | None = None", *method.extras()]
     return method.definition("forward", declared, form.result, "Whole sequences: the yields, then the final states.")
+
+
+def _stacked(form: OverTime, name: str, value: Value) -> str:
+    """Source of a yield for all times, from the list of those of each."""
+    source = f"torch.stack({name}, {-1 - value.type.rank})"
+    if stand_in(form.region) and value.type.kind == "float":
+        source += f".to({form.like()}.dtype)"
+    return form.stretched(source, value, True) if form.thin(value) else source
 
 
 def _write_starts(form: OverTime, lead: str) -> None:
@@ -88,8 +95,8 @@ def _start(form: OverTime, state: ScanState, lead: str) -> str:
         return f"{member(state.weight)}.expand{shape}"
     if isinstance(state.init, Value):
         source = method.name(state.init)
-        if state.init.type.batched and form.lead_axes > 0:  # [batch, body] meets [batch, lead, body]
-            source += f"[:, {', '.join(['None'] * form.lead_axes)}]"
+        if state.init.type.batched:  # [batch, body] meets [batch, lead, body]
+            source += widened(lead_axes(form.node))
         cast = f".to({form.like()}.dtype)" if state.init.type.kind != type_.kind == "float" else ""
         return f"{source}.expand{shape}{cast}"
     like = form.like()
@@ -132,9 +139,13 @@ def _write_loop(form: OverTime, yields: list[str]) -> None:
     after = dict(zip(ends, news))
     method.context.support.add("advanced")
     for state, name in zip(region.states, form.states):
-        new = after[state.after] if state.after is not None else name
-        if state.after is not None and state.after.type.kind != state.before.type.kind:  # whole numbers or bools kept as floats, say
-            new = f"{new}.to({name}.dtype)"
+        new = name
+        if state.after is not None:
+            new = after[state.after]
+            if form.thin(state.after):
+                new += f".expand_as({name})"
+            if state.after.type.kind != state.before.type.kind:  # whole numbers or bools kept as floats, say
+                new += f".to({name}.dtype)"
         method.assign(name, f"advanced({name}, {new}, {time}, lengths)")
     for name, new in zip(yields, news):
         method.line(f"{name}.append({new})")
@@ -153,8 +164,8 @@ def _step_method(form: OverTime) -> str:
     handed_on = [f"{s}={n}" for s, n in method.handed_sizes.items()]
     kept = [f'state["{s}"]' for s in form.states]
     call = f"self.forward({', '.join([*values, *starts, 'clock.count', *handed_on])})"
-    method.assign(", ".join([*yields, *kept]), call)
-    method.lines.append(text.statement("return ", ", ".join([*yields, *kept]), method.indent))
+    method.assign(text.targets([*yields, *kept]), call)
+    method.lines.append(text.statement("return ", text.targets([*yields, *kept]), method.indent))
     declared = [*form.given, "state: dict", "clock: Clock", *form.starts, *extras]
     return method.definition("step", declared, form.result, "New positions of each sequence, from the states kept so far.")
 

@@ -60,7 +60,7 @@ def _names_unique(region: Region) -> Iterator[str]:
 def _instances_in_reach(region: Region) -> Iterator[str]:
     reach = {*region.instances.values(), *region.borrowed}
     for node in region.nodes:
-        through: Instance | None = node.attrs.get("through")
+        through = node.through
         parts = set(through.region.instances.values()) if through is not None and through.region is not None else set()
         for instance in [*([node.instance] if node.instance is not None else []), *node.borrowed]:
             if instance not in reach | parts:

@@ -11,12 +11,11 @@ from archdsl.elaboration.dispatch import attribute_of, attributes, evaluate, eva
 from archdsl.elaboration.kinds import MISSING, POISON, Alias, DeclaredRecipe, FunctionRecipe, Poison, Pretrained, PrimitiveRecipe, Scope
 from archdsl.elaboration.library import where_declared
 from archdsl.elaboration.statics import describe
+from archdsl.graph.functions import CONSTANTS
 from archdsl.graph.functions import FUNCTIONS as SCALAR_FUNCTIONS
 from archdsl.language import syntax as ast
 from archdsl.primitives import TABLE as PRIMITIVES
 from archdsl.primitives.initialisers import TABLE as INITIALISERS
-
-CONSTANTS: dict[str, float] = {"pi": 3.141592653589793, "e": 2.718281828459045, "inf": float("inf")}
 
 
 @evaluates(ast.Name)

@@ -13,28 +13,11 @@ from archdsl.elaboration.dispatch import Application, evaluate, evaluates
 from archdsl.elaboration.kinds import Module, PrimitiveRecipe
 from archdsl.elaboration.nodes import pointwise, primitive
 from archdsl.elaboration.statics import StaticError, describe
+from archdsl.graph.functions import OPERATORS
 from archdsl.graph.ir import Value
 from archdsl.graph.sizes import Poly
 from archdsl.language import syntax as ast
 from archdsl.primitives import TABLE as PRIMITIVES
-
-OPERATORS = {
-    "+": "add",
-    "-": "sub",
-    "*": "mul",
-    "/": "div",
-    "//": "floordiv",
-    "%": "mod",
-    "**": "pow",
-    "==": "eq",
-    "!=": "ne",
-    "<": "lt",
-    "<=": "le",
-    ">": "gt",
-    ">=": "ge",
-    "and": "and_",
-    "or": "or_",
-}
 
 
 @evaluates(ast.Number, ast.String, ast.Bool)

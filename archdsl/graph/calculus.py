@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from archdsl.graph.expressions import ONE, ZERO, Apply, Builder, Custom, Expr, Var, call
-from archdsl.graph.functions import FUNCTIONS
+from archdsl.graph.functions import FUNCTIONS, Refused
 
 _BUILD = Builder()
 
 
 class NoDerivative(ValueError):
-    """A function without a known derivative stands between a value and a variable. `function` names it."""
+    """A function without a known derivative stands between a value and a variable. `function` names it, `reason` says why."""
 
-    def __init__(self, function: str):
-        self.function = function
-        super().__init__(f"no derivative is known for {function}")
+    def __init__(self, function: str, reason: str):
+        self.function, self.reason = function, reason
+        super().__init__(f"no derivative is known for `{function}`: {reason}")
 
 
 def partial(node: Apply, index: int) -> Expr:
     """d node / d its argument `index`, in the arguments' terms."""
     row = FUNCTIONS[node.function]
-    if not row.rules:
-        raise NoDerivative(node.function)
+    if isinstance(row.rules, Refused):
+        raise NoDerivative(node.function, row.rules.reason)
     rule = row.rules[index]
     return ZERO if rule is None else rule(_BUILD, *node.args)
 

@@ -262,12 +262,7 @@ def evaluate(root: Expr, values: Mapping[str, float]) -> Any:
 
 
 def fold(function: str, numbers: Iterable[Any]) -> Any:
-    """A function of numbers. NaN and infinity pass through functions Python would refuse them in (floor, round)."""
-    numbers = list(numbers)
-    if any(isinstance(n, float) and math.isnan(n) for n in numbers) and function not in ("where", "eq", "ne", "lt", "le", "gt", "ge"):
-        return math.nan
-    if function in ("floor", "ceil", "round") and isinstance(numbers[0], float) and math.isinf(numbers[0]):
-        return numbers[0]
+    """A function of numbers. Infinity where whole numbers would fill the memory."""
     try:
         result = FUNCTIONS[function].value(*numbers)
         large = isinstance(result, int) and not isinstance(result, bool) and result.bit_length() > 1000

@@ -13,7 +13,7 @@ from archdsl.diagnostics import ArchError, Diagnostic, Label, Span, did_you_mean
 from archdsl.graph import expressions as ex
 from archdsl.graph.calculus import derivative
 from archdsl.graph.expressions import Const, Expr
-from archdsl.graph.functions import CALLABLE, CONSTANTS, FUNCTIONS
+from archdsl.graph.functions import CONSTANTS, FUNCTIONS, OPERATORS
 from archdsl.language import syntax
 
 MAX_NODES = 5_000  # applications one act may be written out to
@@ -22,10 +22,6 @@ MAX_HEIGHT = 100  # operators and calls stacked in each other, callees included
 Entry = Union[Expr, int, float, Fraction]
 Resolve = Callable[[str], "syntax.ActDecl | tuple[syntax.ActDecl, Resolve] | None"]
 
-_BINARY = {
-    "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow",
-    "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "and": "and_", "or": "or_",
-}  # fmt: skip
 _VARIADIC = ("max", "min")
 _MACROS = ("clamp",)
 
@@ -79,8 +75,8 @@ class Lowering:
         if isinstance(node, syntax.Unary):
             operand = self.expression(node.operand, env)
             return ex.call("neg" if node.op == "-" else "not_", operand)
-        if isinstance(node, syntax.Binary) and node.op in _BINARY:
-            return ex.call(_BINARY[node.op], self.expression(node.left, env), self.expression(node.right, env))
+        if isinstance(node, syntax.Binary) and node.op in OPERATORS:
+            return ex.call(OPERATORS[node.op], self.expression(node.left, env), self.expression(node.right, env))
         if isinstance(node, syntax.If):
             return ex.call("where", *(self.expression(part, env) for part in (node.condition, node.then, node.otherwise)))
         if isinstance(node, syntax.Call):
@@ -109,7 +105,7 @@ class Lowering:
             return entry(env[node.id])
         if node.id in CONSTANTS:
             return ex.const(CONSTANTS[node.id])
-        if self._act(node.id) is not None or node.id in CALLABLE or node.id in _MACROS:
+        if self._act(node.id) is not None or node.id in _callable() or node.id in _MACROS:
             fail("AD0282", f"`{node.id}` is a function here without an argument", node.span, hint=f"Apply it: `{node.id}(x)`.")
         near = did_you_mean(node.id, {*env, *CONSTANTS})
         hint = f"Did you mean `{near}`?" if near else f"Known here: {', '.join(sorted(env))}." if env else ""
@@ -281,14 +277,19 @@ def builtin(function: syntax.Name, values: list[Expr], span: Span) -> Expr:
         for value in values[1:]:
             result = ex.call(name, result, value)
         return result
-    if name not in CALLABLE:
-        near = did_you_mean(name, {*CALLABLE, "clamp"})
+    if name not in _callable():
+        near = did_you_mean(name, {*_callable(), *_MACROS})
         fail(
             "AD0280", f"there is no function or activation `{name}`", function.span, "not known here",
             hint=f"Did you mean `{near}`?" if near else "Import the file that declares it.",
         )  # fmt: skip
     _arity(name, FUNCTIONS[name].arity, values, span)
     return ex.call(name, *values)
+
+
+def _callable() -> set[str]:
+    """Functions that an act may call by name."""
+    return {name for name, row in FUNCTIONS.items() if row.named}
 
 
 def _arity(name: str, arity: int, values: list[Expr], span: Span) -> None:

@@ -11,12 +11,10 @@ import math
 from collections.abc import Callable
 
 from archdsl.graph.expressions import ONE, ZERO, Apply, Const, Expr, apply, call, const, fold
+from archdsl.graph.functions import FUNCTIONS
 
 Args = list[Expr]
 
-COMMUTATIVE = frozenset({"add", "mul", "max", "min", "eq", "ne", "and_", "or_"})
-ODD = frozenset({"sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "erf", "sign"})
-EVEN = frozenset({"cos", "cosh", "abs", "square"})
 
 
 def simplified(function: str, args: Args) -> Expr:
@@ -28,10 +26,11 @@ def simplified(function: str, args: Args) -> Expr:
         if not isinstance(value, bool):
             return const(value)
         return _boolean(value)
-    if function in COMMUTATIVE and isinstance(args[function == "mul"], Const):
+    row = FUNCTIONS[function]
+    if row.commutes and isinstance(args[function == "mul"], Const):
         args = args[::-1]  # a constant goes first in a product and last elsewhere
     rule = _RULES.get(function)
-    found = rule(args) if rule else None
+    found = rule(args) if rule else _by_parity(function, row.parity, args[0])
     return found if found is not None else apply(function, *args)
 
 
@@ -298,17 +297,16 @@ def _log1p(args: Args) -> Expr | None:
     return call("softplus", args[0].args[0]) if _is(args[0], "exp") else None
 
 
-def _odd(function: str) -> Callable[[Args], Expr | None]:
-    return lambda args: call("neg", call(function, args[0].args[0])) if _is(args[0], "neg") else None
-
-
-def _even(function: str) -> Callable[[Args], Expr | None]:
-    return lambda args: call(function, args[0].args[0]) if _is(args[0], "neg") or (_is(args[0], "abs") and function != "cos") else None
+def _by_parity(function: str, parity: str, a: Expr) -> Expr | None:
+    """A sign taken out of an odd function, or out of an even one with |x|."""
+    if parity == "odd" and _is(a, "neg"):
+        return call("neg", call(function, a.args[0]))
+    if parity == "even" and (_is(a, "neg") or (_is(a, "abs") and function != "cos")):
+        return call(function, a.args[0])
+    return None
 
 
 _RULES: dict[str, Callable[[Args], Expr | None]] = {
     "add": _add, "sub": _sub, "neg": _neg, "mul": _mul, "div": _div, "pow": _pow, "max": _same, "min": _same, "log": _log, "log1p": _log1p,
     "where": _where, "ne": _compare, "and_": _and, "or_": _or, "not_": _not,
-    **{name: _odd(name) for name in ODD},
-    **{name: _even(name) for name in EVEN},
 }  # fmt: skip

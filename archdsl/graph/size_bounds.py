@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.polynomial import Poly, evaluate
+from archdsl.graph.polynomial import Poly, evaluate, weight
 
 if TYPE_CHECKING:
     from archdsl.graph.sizes import Facts
 
 
 Memo = dict[Any, tuple[Any, Any]]
+FLAT = 20  # atoms; a size of more is bounded from the inside out, since its parts may stand hundreds deep in each other
 
 
 def _atom_least(atom: Any, facts: Facts, memo: Memo) -> Any:
@@ -40,8 +42,24 @@ def bounds(size: Any, facts: Facts, memo: Memo | None = None) -> tuple[Any, Any]
         return size, size
     memo = {} if memo is None else memo
     if size not in memo:
-        memo[size] = _bounds(size, facts, memo)
+        for part in _inside_out(size) if weight(size) > FLAT else (size,):
+            if part not in memo:
+                memo[part] = _bounds(part, facts, memo)
     return memo[size]
+
+
+def _inside_out(size: Poly) -> Iterator[Poly]:
+    """The size and those that its functions are of, what is inside before what is around it."""
+    waiting: list[tuple[Poly, bool]] = [(size, False)]
+    seen: set[Poly] = set()
+    while waiting:
+        part, ready = waiting.pop()
+        if ready:
+            yield part
+        elif part not in seen:
+            seen.add(part)
+            waiting.append((part, True))
+            waiting += [(a, False) for atom in part.atoms() if not isinstance(atom, str) for a in atom.args if isinstance(a, Poly)]
 
 
 def _bounds(size: Poly, facts: Facts, memo: Memo) -> tuple[Any, Any]:

@@ -7,18 +7,14 @@ dtype of a named reference tensor. It uses `torch` and `F` (torch.nn.functional)
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from archdsl.graph.expressions import ONE, ZERO, Apply, Const, Custom, Expr, Var, order
 from archdsl.graph.functions import CALL, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM
 
 LONGEST = 110  # characters of one expression before a part gets a line of its own
-
-_WORDS = {
-    "add": "total", "sub": "difference", "mul": "product", "div": "ratio", "square": "square", "neg": "minus", "pow": "power",
-    "where": "chosen", "max": "upper", "min": "lower", "abs": "magnitude", "round": "rounded", "complex": "joined",
-    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "and_", "or_", "not_"), "mask"),
-}  # fmt: skip
 
 
 def to_torch(
@@ -74,7 +70,7 @@ class _Writer:
         return text
 
     def _hoist(self, node: Apply) -> None:
-        base = _WORDS.get(node.function, node.function)
+        base = FUNCTIONS[node.function].noun or node.function
         first = _plain(node.args[0])
         if isinstance(first, Var) and len(node.args) == 1 and self.names[first.name].isidentifier():
             base = f"{base}_{self.names[first.name]}"
@@ -122,7 +118,10 @@ class _Writer:
         text, level = self.texts[args[0]]
         if args[1] is ONE and args[2] is ZERO:
             return f"{text}.to({self.like}.dtype)" if level == CALL else f"({text}).to({self.like}.dtype)"
-        return f"torch.where({text}, {self.like}.new_full((), {_number(args[1].value)[0]}), {_number(args[2].value)[0]})"
+        then, otherwise = _number(args[1].value)[0], _number(args[2].value)[0]
+        if exact_choice(args[1].value, args[2].value):
+            return f"torch.where({text}, {then}, {otherwise}).to({self.like}.dtype)"
+        return f"torch.where({text}, {then}, {self.like}.new_full((), {otherwise}))"
 
     def _clamp(self, node: Expr) -> str | None:
         """max or min with a number, or both."""
@@ -140,6 +139,16 @@ class _Writer:
         if node.function == "max" and bound == 0:
             return f"torch.relu({x})"
         return f"torch.clamp({x}, {'min' if node.function == 'max' else 'max'}={_number(bound)[0]})"
+
+
+def exact_choice(*numbers: Any) -> bool:
+    """Whether a choice between plain numbers keeps them: torch makes it in int64 or else in float32, whatever dtype is wanted afterwards."""
+    if not any(isinstance(n, float) for n in numbers):
+        return True
+    try:
+        return all(struct.unpack("f", struct.pack("f", n))[0] == n for n in numbers if isinstance(n, (int, float)))
+    except OverflowError:
+        return False
 
 
 def _number(value: int | float | complex) -> tuple[str, int]:

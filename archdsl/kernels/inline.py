@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from archdsl.graph.expressions import Apply, Custom, Expr, Var, _reach, order, substitute
+from archdsl.graph.functions import FUNCTIONS
 from archdsl.kernels.loops import index_names, reads
 from archdsl.recurrence.step import Equation, Step, parse_access, reindexed
 
-_ARITHMETIC = frozenset({"add", "sub", "mul", "div", "neg"})
 MOST = 2  # operations at each entry
 
 
@@ -31,7 +31,7 @@ def _cheap(step: Step, equation: Equation) -> bool:
         return False
     nodes = order(equation.body)
     inside = [n for n in nodes if isinstance(n, Apply) and any(index_names(r[1]) for r in reads(n))]
-    plain = all(n.function in _ARITHMETIC for n in inside) and not any(isinstance(n, Custom) for n in nodes)
+    plain = all(FUNCTIONS[n.function].vector for n in inside) and not any(isinstance(n, Custom) for n in nodes)
     return plain and len(inside) <= MOST
 
 

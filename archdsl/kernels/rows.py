@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from archdsl.graph.expressions import ONE, Apply, Const, Custom, Expr, Var, as_expr, call, order
+from archdsl.graph.functions import FUNCTIONS
 from archdsl.kernels.c_text import constant, function
 from archdsl.kernels.loops import WIDEST, Loops, Place, Statement, index_names, innermost, nest, reads
 from archdsl.recurrence.step import access, parse_access, reindexed
 
 MOST = 128  # numbers in a row: eight of the widest vectors, of which a few fit the registers at a time
-_VECTOR = {"add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _varies(value: Expr, inner: str) -> bool:
 
 
 def _is_vector_code(value: Expr, inner: str) -> bool:
-    return all(n.function in _VECTOR for n in order(value) if isinstance(n, Apply) and _varies(n, inner))
+    return all(FUNCTIONS[n.function].vector for n in order(value) if isinstance(n, Apply) and _varies(n, inner))
 
 
 def joined(nests: Sequence[Nest]) -> list[list[Nest]]:
@@ -248,7 +248,7 @@ class _Rows:
                 return self.held[place]
             text = self.vector(place)
         else:
-            text = _VECTOR[node.function].format(*args)  # type: ignore[attr-defined]
+            text = function(node.function, args)  # type: ignore[attr-defined]
         if level == self.most:
             name = self.fresh("x")
             self.body.append(f"const vec {name} = {text};")

@@ -16,6 +16,8 @@ typedef int64_t bits;
 #define LN2_HIGH 0x1.62e42fefa38p-1
 #define LN2_LOW 0x1.ef35793c7673p-45
 #define HALF_BITS 0x3fe6a09e667f3bcdLL /* sqrt(1/2) */
+#define SMALLEST 0x1p-1022 /* normal number */
+#define SCALE 54           /* bits that bring any smaller one up to it */
 #else
 typedef float real;
 typedef int32_t bits;
@@ -27,6 +29,8 @@ typedef int32_t bits;
 #define LN2_HIGH 0x1.62ep-1f
 #define LN2_LOW 0x1.0bfbe8p-15f
 #define HALF_BITS 0x3f3504f3
+#define SMALLEST 0x1p-126f
+#define SCALE 24
 #endif
 #define R(x) ((real)(x))
 
@@ -128,7 +132,11 @@ static inline real log_edges(real u, real y) {
     return pick((u < 0) | (u != u), R(NAN), y);
 }
 
-static inline real m_log(real x) { return log_edges(x, log_parts(x, 0)); }
+static inline real m_log(real x) {
+    int tiny = x < R(SMALLEST);
+    real y = log_parts(pick(tiny, x * R(1LL << SCALE), x), 0);
+    return log_edges(x, y - pick(tiny, R(SCALE * 0.6931471805599453), R(0)));
+}
 
 static inline real m_log1p(real x) {
     real u = 1 + x;
@@ -165,9 +173,8 @@ static inline real m_cosh(real x) {
 static inline real m_erf(real x) { return erf(x); }
 static inline real m_erfc(real x) { return erfc(x); }
 #else
-/* erfc(a) for a >= 0.9, as exp(-a^2) times a polynomial in t = 1 / (1 + a / 2) fitted to 5e-10 */
-static inline real erfc_tail(real a) {
-    real c = pick(a > R(10.5), R(10.5), a);
+/* erfc(a) for 10.5 >= c = a >= 0.9, as exp(-c^2) times a polynomial in t = 1 / (1 + c / 2) fitted to 5e-10 */
+static inline real erfc_tail(real c, real exponential) {
     real t = 1 / (1 + R(0.5) * c);
     real p = R(-0.06600487595);
     p = p * t + R(0.2057007881);
@@ -179,7 +186,7 @@ static inline real erfc_tail(real a) {
     p = p * t + R(0.2462500317);
     p = p * t + R(0.2821444409);
     p = p * t + R(0.282093015);
-    return m_exp(-c * c) * p * t;
+    return exponential * p * t;
 }
 
 /* erf(x) for |x| <= 1, by its series */
@@ -200,14 +207,57 @@ static inline real erf_core(real x) {
 }
 
 static inline real m_erf(real x) {
-    real a = m_abs(x);
-    real y = pick(a <= 1, erf_core(a), 1 - erfc_tail(a));
+    real a = m_abs(x), c = pick(a > R(10.5), R(10.5), a);
+    real y = pick(a <= 1, erf_core(a), 1 - erfc_tail(c, m_exp(-c * c)));
     return pick(x != x, x, m_copysign(y, x));
 }
 
 static inline real m_erfc(real x) {
-    real a = m_abs(x), tail = erfc_tail(a);
+    real a = m_abs(x), c = pick(a > R(10.5), R(10.5), a);
+    /* c^2 as a rounded number and the rest, which the exponential would magnify */
+    real high = from_bits(to_bits(c) & ~0xfff), low = (c - high) * (c + high);
+    real square = high * high + low, rest = low - (square - high * high);
+    real tail = erfc_tail(c, m_exp(-square) * (1 - rest));
     real y = pick(a <= 1, 1 - erf_core(x), pick(x > 0, tail, 2 - tail));
     return pick(x != x, x, y);
 }
 #endif
+
+/* What is rarely used: worked out in double, without vectors. */
+
+/* The remainder with the sign of b. */
+static inline real m_mod(real a, real b) {
+    real r = sizeof(real) == 8 ? R(fmod(a, b)) : R(fmodf((float)a, (float)b));
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+/* The derivative of log |gamma|: reflected for x < 0, shifted up to 12, then the asymptotic series */
+static inline real m_digamma(real x_) {
+    double x = x_, y = 0;
+    if (x == 0) return R(copysign(INFINITY, -x));
+    if (x < 0) {
+        double part = fmod(x, 1);
+        if (part == 0 || part != part) return R(NAN);
+        y = -M_PI / tan(M_PI * part);
+        x = 1 - x;
+    }
+    for (; x < 12; x++) y -= 1 / x;
+    double s = 1 / (x * x);
+    return R(y + log(x) - 0.5 / x - s * (1.0 / 12 - s * (1.0 / 120 - s * (1.0 / 252 - s * (1.0 / 240 - s / 132)))));
+}
+
+/* Its derivative, in the same way */
+static inline real m_trigamma(real x_) {
+    double x = x_, y = 0, sign = 1;
+    if (x <= 0) {
+        double part = fmod(x, 1), wave = sin(M_PI * part);
+        if (part == 0) return R(INFINITY);
+        y = -M_PI * M_PI / (wave * wave);
+        sign = -1;
+        x = 1 - x;
+    }
+    for (; x < 12; x++) y += 1 / (x * x);
+    double s = 1 / (x * x);
+    double series = 1.0 / 6 - s * (1.0 / 30 - s * (1.0 / 42 - s * (1.0 / 30 - s * (5.0 / 66 - s * 691 / 2730))));
+    return R(sign * (y + 1 / x + s / 2 + s / x * series));
+}

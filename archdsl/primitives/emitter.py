@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from archdsl.graph.ir import Axis, Kind
+    from archdsl.graph.ir import Axis, Instance, Kind
     from archdsl.graph.sizes import Size
 
 
@@ -57,8 +57,8 @@ class Emitter(Protocol):
         """step only: True if this axis is the one being decoded along (the tensor then holds only its new positions)."""
         ...
 
-    def module_source(self, name: str) -> str:
-        """Source of the nn.Module given as the module parameter `name` (unembed's `table`); its weights are reached as attributes."""
+    def module_source(self, instance: Instance) -> str:
+        """Source of the nn.Module given as a module parameter (unembed's `table`); its weights are reached as attributes."""
         ...
 
     @property

@@ -9,15 +9,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from archdsl.graph.functions import FUNCTIONS
 from archdsl.graph.ir import Init
-
-_FUNCTIONS: dict[str, Callable[[float], float]] = {"sqrt": math.sqrt, "log": math.log, "exp": math.exp}
 
 
 def _number(value: Any, what: str, above: float | None = None) -> float:
     """A finite number, larger than `above` if that is given. `normal(sqrt(2 / n))`: a function of numbers is one."""
-    if isinstance(value, Init) and value.kind == "apply" and value.args[1].kind == "constant" and value.args[0] in _FUNCTIONS:
-        value = _FUNCTIONS[value.args[0]](value.args[1].args[0])
+    if isinstance(value, Init) and value.kind == "apply" and value.args[1].kind == "constant" and value.args[0] in FUNCTIONS:
+        value = FUNCTIONS[value.args[0]].value(value.args[1].args[0])
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from archdsl.graph.expressions import ONE, ZERO, Apply, Const, Custom, Expr, Var, call, const, order
+from archdsl.graph.expressions import ONE, ZERO, Apply, Const, Custom, Expr, Var, call, const, fold, order
+from archdsl.graph.functions import FUNCTIONS, ScalarFunction
 from archdsl.recurrence.step import parse_access, split_index
 
 Powers = dict[Expr, int]
@@ -231,7 +232,8 @@ def bounds(node: Expr, known: Callable[[Var], Bounds] | None = None) -> Bounds:
             done[x] = done[x.value]
         elif isinstance(x, Apply):
             rule = _BOUNDS.get(x.function)
-            found = rule(*(done[a] for a in x.args)) if rule else ANY
+            args = [done[a] for a in x.args]
+            found = rule(*args) if rule else _in_range(FUNCTIONS[x.function], args)
             done[x] = ANY if any(math.isnan(b) for b in found) else found
         else:
             done[x] = known(x) if known is not None and isinstance(x, Var) else ANY
@@ -263,26 +265,12 @@ def _abs(a: Bounds) -> Bounds:
     return (0.0 if a[0] <= 0 <= a[1] else low), high
 
 
-def _rising(function: Callable[[float], float]) -> Callable[[Bounds], Bounds]:
-    def at(x: float) -> float:
-        try:
-            return function(x)
-        except OverflowError:
-            return math.inf
-
-    return lambda a: (at(a[0]), at(a[1]))
-
-
-def _within(low: float, high: float) -> Callable[..., Bounds]:
-    return lambda *_: (low, high)
-
-
-def _logistic(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
-
-
-def _softplus(x: float) -> float:
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+def _in_range(row: ScalarFunction, args: list[Bounds]) -> Bounds:
+    """Where a function's values lie that has no rule of its own here: between its values at the ends if it rises, else anywhere it reaches."""
+    if not row.rising:
+        return row.low, row.high
+    low, high = (float(fold(row.name, (end,))) for end in args[0])
+    return row.low if math.isnan(low) else low, row.high if math.isnan(high) else high
 
 
 _BOUNDS: dict[str, Callable[..., Bounds]] = {
@@ -296,17 +284,4 @@ _BOUNDS: dict[str, Callable[..., Bounds]] = {
     "max": lambda a, b: (max(a[0], b[0]), max(a[1], b[1])),
     "min": lambda a, b: (min(a[0], b[0]), min(a[1], b[1])),
     "where": lambda c, a, b: (min(a[0], b[0]), max(a[1], b[1])),
-    "exp": _rising(math.exp),
-    "expm1": _rising(math.expm1),
-    "sigmoid": _rising(_logistic),
-    "logsigmoid": lambda a: (-_softplus(-a[0]), -_softplus(-a[1])),
-    "softplus": _rising(_softplus),
-    "tanh": _rising(math.tanh),
-    "erf": _rising(math.erf),
-    "sqrt": lambda a: (math.sqrt(max(a[0], 0.0)), math.sqrt(max(a[1], 0.0)) if a[1] < math.inf else math.inf),
-    "rsqrt": _within(0.0, math.inf),
-    "sin": _within(-1.0, 1.0),
-    "cos": _within(-1.0, 1.0),
-    "sign": _within(-1.0, 1.0),
-    **{name: _within(0.0, 1.0) for name in ("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_")},
 }

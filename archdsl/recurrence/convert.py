@@ -77,7 +77,7 @@ class Converter:
                 if id(out) in after:
                     self.tensors_of(out, f"{after[id(out)].name}'", "next")
         # A next state may be an input or a state itself (h' = x): it still needs a tensor of its own.
-        ends = []
+        ends: list[StateOf] = []
         for state, names in states:
             if state.after is None:
                 raise NotElementary(f"the state {state.name} never changes")
@@ -85,6 +85,8 @@ class Converter:
             if not isinstance(state.init, Value) and state.init.kind == "ones":
                 start = 1.0
             afters = self.tensors_of(state.after, f"{state.name}'", "next", len(names))
+            taken = {end.after for end in ends}  # two states may have one next value: each keeps a tensor of its own
+            afters = tuple(self.copied(n, f"{state.name}'", "next") if n in taken else n for n in afters)
             ends += [StateOf(name, after_name, float(start) if k == 0 else 0.0) for k, (name, after_name) in enumerate(zip(names, afters))]
         yields = [name for v in parts.exits for name in self.tensors_of(v, v.name or "y", "yield")]
         step = Step(tuple(self.tensors.values()), tuple(self.equations), tuple(ends), tuple(yields))
@@ -148,6 +150,11 @@ class Converter:
         at = tuple(INDICES[: len(shape)])
         self.equations.append(Equation(name, at, tuple(zip(at, shape)), sums, body, self.span))
         return name
+
+    def copied(self, name: str, base: str, role: str) -> str:
+        """Another tensor with the same entries."""
+        whole = self.whole(name)
+        return self.define(whole.body, whole.shape, base, role)
 
     def solid(self, definition: Definition) -> Definition:
         """diag(v) as a full matrix."""

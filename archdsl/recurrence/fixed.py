@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from archdsl.graph.expressions import Apply, Custom, Expr, Var, call, order
+from archdsl.graph.functions import FUNCTIONS
 from archdsl.recurrence.step import Equation, Step, Tensor, access, parse_access, split_index
 
 if TYPE_CHECKING:
     import torch
-
-CHEAP = frozenset(("add", "sub", "mul", "neg", "square"))  # worked out again rather than read
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class _Hoister:
 
     @staticmethod
     def costs(body: Expr) -> bool:
-        return any(isinstance(n, Apply) and n.function not in CHEAP for n in order(body))
+        return any(isinstance(n, Apply) and not FUNCTIONS[n.function].cheap for n in order(body))
 
     def reduced(self, equation: Equation) -> Equation:
         """The equation with its largest fixed parts read from tensors of the prelude."""

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, order
-from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM
+from archdsl.graph.functions import CALL, CHOICE, COMPARE, FUNCTIONS, LOGIC, NEGATE, POWER, PRODUCT, SUM
 
 INDICES = frozenset("ijk")
-CHOICE, LOGIC = -1, 0  # if … then … else … binds loosest, then and, or, not
-
-_SIGNS = {
-    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}", "pow": "{} ** {}",
-    "eq": "{} == {}", "ne": "{} != {}", "lt": "{} < {}", "le": "{} <= {}", "gt": "{} > {}", "ge": "{} >= {}",
-    "and_": "{} and {}", "or_": "{} or {}", "not_": "not {}", "square": "{} ** 2", "reciprocal": "1 / {}",
-    "mod": "{} % {}", "floordiv": "{} // {}", "where": "if {} then {} else {}",
-}  # fmt: skip
-_LEVELS = {"and_": LOGIC, "or_": LOGIC, "not_": LOGIC, "mod": PRODUCT, "floordiv": PRODUCT, "where": CHOICE}
 
 
 def infix(root: Expr, name: Callable[[str], str] | None = None) -> str:
@@ -40,17 +31,17 @@ def _text(node: Expr, texts: dict[Expr, tuple[str, int]], name: Callable[[str], 
     if isinstance(node, Custom):
         return texts[node.value]
     assert isinstance(node, Apply)
-    sign = _SIGNS.get(node.function)
-    if sign is None:
+    row = FUNCTIONS[node.function]
+    if not row.written:
         return f"{node.function}({', '.join(texts[a][0] for a in node.args)})", CALL
-    level = _LEVELS.get(node.function, FUNCTIONS[node.function].level)
+    level = row.level if row.binds is None else row.binds
     first = texts[node.args[0]]
     if node.function == "neg" and first[1] == PRODUCT and not first[0].startswith("-"):
         return f"-{first[0]}", PRODUCT
     joined = [
         texts[a][0] if _joins(node, a) and not texts[a][0].startswith("-") else _fitted(texts[a], level, i) for i, a in enumerate(node.args)
     ]
-    return sign.format(*joined), level
+    return row.written.format(*joined), level
 
 
 def _joins(node: Apply, arg: Expr) -> bool:

@@ -16,8 +16,6 @@ LIMIT = 40_000  # entries worked out for one point
 Axis = tuple[str, int]
 Entry = tuple[str, tuple[int, ...]]  # a tensor and the place in it
 
-_COMPLEX = {"exp": cmath.exp, "sqrt": cmath.sqrt, "log": cmath.log, "sin": cmath.sin, "cos": cmath.cos, "tanh": cmath.tanh}
-
 
 class TooLarge(Exception):
     """The step has too many entries to be worked out here."""
@@ -175,8 +173,6 @@ class Point:
 
     def _apply(self, node: Apply, args: list[Any]) -> Any:
         try:
-            if any(isinstance(a, complex) for a in args) and node.function in _COMPLEX:
-                return _COMPLEX[node.function](*args)
             found = fold(node.function, args)
         except (OverflowError, ValueError, TypeError, ZeroDivisionError):
             return math.nan

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archdsl.graph.ir import Node, Region, Value
+from archdsl.graph.ir import Node, Region, Value, lead_axes
 from archdsl.recurrence.definition import Moves, Table
 from archdsl.recurrence.whole import large
 
@@ -26,13 +26,9 @@ def split(region: Region, primitives: Table) -> Parts:
     """Splits a scan's region around its recurrence; what may move is said by each primitive."""
     nodes = _needed(region)
     moves: dict[int, Moves] = {id(n): primitives[n.op].moves(n) if n.op in primitives else "" for n in nodes}
-    stateful: set[int] = {id(s.before) for s in region.states}
-    for node in nodes:
-        if any(id(v) in stateful for v in node.inputs):
-            stateful |= {id(o) for o in node.outputs}
     recurrent = _feeding_states(region, nodes)
     led = _reading_led(nodes)
-    before = _hoisted([n for n in nodes if id(n) not in led], stateful, moves)
+    before = _hoisted([n for n in nodes if id(n) not in led], stateful(region), moves)
     moved = {id(n) for n in before}
     after = _sunk([n for n in nodes if id(n) not in moved], recurrent, moves) if not led else []
     late = {id(n) for n in after}
@@ -43,6 +39,15 @@ def split(region: Region, primitives: Table) -> Parts:
     wanted = [*region.outputs, *(v for n in after for v in n.inputs)]
     exits = _unique(v for v in wanted if id(v) in made)
     return Parts(before, core, after, entries, exits)
+
+
+def stateful(region: Region) -> set[int]:
+    """Ids of the values that depend on a state."""
+    found = {id(s.before) for s in region.states}
+    for node in region.nodes:
+        if any(id(v) in found for v in node.inputs):
+            found |= {id(o) for o in node.outputs}
+    return found
 
 
 def _unique(values) -> list[Value]:  # type: ignore[no-untyped-def]
@@ -74,7 +79,7 @@ def _reading_led(nodes: list[Node]) -> set[int]:
     values: set[int] = set()
     found: set[int] = set()
     for node in nodes:
-        if node.attrs.get("lead") or any(id(v) in values for v in node.inputs):
+        if lead_axes(node) or any(id(v) in values for v in node.inputs):
             values |= {id(o) for o in node.outputs}
             found.add(id(node))
     return found

@@ -29,9 +29,9 @@ def large(nodes: Iterable[Node]) -> set[int]:
 
 def _largest(node: Node, known: Mapping[int, float]) -> float:
     """A bound on the whole numbers that a node gives or compares; infinite where nothing says one. known: bounds by id of a value."""
-    function = node.attrs.get("function", node.op)
+    function, scalars = (node.attrs.function, node.attrs.scalars) if node.op == "pointwise" else (node.op, {})
     bounds = [known.get(id(v), 1.0 if v.type.kind == "bool" else math.inf) for v in node.inputs]
-    bounds += [abs(float(s)) for s in node.attrs.get("scalars", {}).values()]
+    bounds += [abs(float(s)) for s in scalars.values()]
     if function in ("add", "sub"):
         return sum(bounds)
     if function == "mul":

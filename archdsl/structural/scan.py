@@ -101,7 +101,8 @@ class Scan(Structural):
 
         def make(args: list[str]) -> str:
             keyword = w.state_names(region)
-            parts = [*args[:count], *borrowed, *([w.slot(node.occurrence), "clock"] if stepping else [])]
+            parts = [*(arg + _aligned(node, i) for i, arg in enumerate(args[:count])), *borrowed]
+            parts += [w.slot(node.occurrence), "clock"] if stepping else []
             parts += [f"{keyword[state]}={args[i]}{_begun(node, state, w)}" for state, i in initial.items()]
             parts += [f"lengths={lengths}"] if lengths is not None else []
             return f"{w.path}{'.step' if stepping else ''}({', '.join([*parts, *w.sizes(region)])})"
@@ -123,13 +124,30 @@ def _time(node: Node) -> Axis:
     raise ValueError("a scan needs an input that has a time axis")
 
 
+def lead_axes(node: Node) -> int:
+    """How many axes stand between batch and time."""
+    pairs = zip(node.inputs, body_of(node).inputs, node.attrs["sequenced"])
+    return max((o.type.rank - i.type.rank - 1 for o, i, timed in pairs if timed), default=0)
+
+
+def widened(missing: int) -> str:
+    """What gives a batched value axes of size one after its batch axis."""
+    return f"[:, {', '.join(['None'] * missing)}]" if missing > 0 else ""
+
+
+def _aligned(node: Node, place: int) -> str:
+    """What gives an input over time as many axes before time as the others have."""
+    region, given = body_of(node), node.inputs[place].type
+    if place >= len(region.inputs) or not node.attrs["sequenced"][place] or not given.batched:
+        return ""
+    return widened(lead_axes(node) - (given.rank - region.inputs[place].type.rank - 1))
+
+
 def _begun(node: Node, state: str, w: Writer) -> str:
     """What makes a state of a value that the caller brings: lead axes after its batch axis where it has none, and the state's kind of numbers."""
-    given, region = node.inputs[node.attrs["initial"][state]].type, body_of(node)
-    wanted = next(s.before.type for s in region.states if s.name == state)
-    lead = max((o.type.rank - i.type.rank - 1 for o, i in zip(node.inputs, region.inputs)), default=0)
-    missing = lead + wanted.rank - given.rank
-    text = f"[:, {', '.join(['None'] * missing)}]" if given.batched and missing > 0 else ""
+    given = node.inputs[node.attrs["initial"][state]].type
+    wanted = next(s.before.type for s in body_of(node).states if s.name == state)
+    text = widened(lead_axes(node) + wanted.rank - given.rank) if given.batched else ""
     if given.kind != wanted.kind:
         text += ".long()" if wanted.kind == "int" else f".to({w.placement(wanted.kind)})"
     return text

@@ -108,6 +108,15 @@ def test_nested_floors_merge_as_strided_convolutions_need():
     assert floordiv(floordiv(T, 2), 3) == floordiv(T, 6)
 
 
+def test_sizes_hundreds_deep_are_compared():
+    deep = T
+    for _ in range(300):
+        deep = floordiv(2 * deep + 1, 3)
+    assert decide_compare(">=", deep, 0) is True
+    assert decide_compare(">=", deep, 1) is True  # (2 + 1) // 3 is 1 again
+    assert decide_compare(">=", deep, 2) is None
+
+
 def test_facts_about_sums_and_products():
     known = facts(divisible=[(H + 1, 2)])
     assert floordiv(H + 1, 2, known) == (H + 1) / 2

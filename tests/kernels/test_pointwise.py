@@ -191,7 +191,7 @@ def test_without_a_compiler_torch_is_used_and_said_once(monkeypatch, caplog):
 
 def test_acts_without_a_c_form_have_no_kernel():
     assert kernel(ACTS["prelu"], torch.float32) is None
-    assert kernel(act("act f(x) = digamma(x) backward 1"), torch.float32) is None
+    assert kernel(act("act f(x) = angle(x) backward 1"), torch.float32) is None
     assert kernel(ACTS["golu"], torch.bfloat16) is None
 
 
@@ -211,9 +211,8 @@ def test_vector_math_is_accurate_to_units_in_the_last_place(dtype, head):
     library = build.load(head + header + loops)
     generator = torch.Generator().manual_seed(0)
     spread = [torch.randn(20_000, generator=generator, dtype=torch.float64) * s for s in (1e-3, 1, 8, 40)]
-    special = torch.tensor([0.0, -0.0, float("inf"), float("-inf"), float("nan"), 1e4, -1e4], dtype=torch.float64)
+    special = torch.tensor([0.0, -0.0, float("inf"), float("-inf"), float("nan"), 1e4, -1e4, torch.finfo(dtype).tiny / 8], dtype=torch.float64)
     values = torch.cat([*spread, special]).to(dtype)
-    single = dtype is torch.float32
     for name in MATH:
         x = values.abs() if name == "log" else torch.where(values < -0.999, values.abs(), values) if name == "log1p" else values
         y = torch.empty_like(x)
@@ -224,9 +223,8 @@ def test_vector_math_is_accurate_to_units_in_the_last_place(dtype, head):
         assert torch.equal(rounded.isinf(), y.isinf()), name
         normal = rounded.isfinite() & (rounded.abs() > 4 * torch.finfo(dtype).tiny)
         unit = torch.finfo(dtype).eps * rounded.abs()
-        allowed = 8 + x.double() ** 2 if single and name == "erfc" else torch.tensor(8.0)  # erfc's far tail is exp(-x²) of a rounded x²
-        error = ((y.double() - exact).abs() / unit.double() / allowed)[normal].max().item()
-        assert error < 1, (name, error)
+        error = ((y.double() - exact).abs() / unit.double())[normal].max().item()
+        assert error < 8, (name, error)
 
 
 def _exact(name, x):

@@ -6,12 +6,13 @@ C-th step; the adjoint runs the steps between two of them again into scratch mem
 
 from __future__ import annotations
 
+from archdsl.graph.calculus import NoDerivative
 from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, order
 from archdsl.kernels.loops import Place
 from archdsl.kernels.scan_source import _Source
 from archdsl.kernels.triton.layout import MEMORY, Axis, Layout, View
 from archdsl.kernels.triton.parts import in_parts
-from archdsl.kernels.triton.triton_text import constant, function
+from archdsl.kernels.triton.triton_text import NoTriton, constant, function
 from archdsl.recurrence.step import Equation, Step, parse_access
 
 Owner = str | View
@@ -34,7 +35,10 @@ class Emitter:
         self.constants: dict[Const, str] = {}
 
     def text(self) -> str:
-        return "\n".join([*self.kernel(True), "", *self.kernel(False), ""])
+        try:
+            return "\n".join([*self.kernel(True), "", *self.kernel(False), ""])
+        except NoDerivative as problem:
+            raise NoTriton(str(problem)) from None
 
     # ---- addresses ----
 
@@ -230,7 +234,7 @@ class Emitter:
     def forward(self) -> list[str]:
         every = self.plan.every
         out = [f"{self.variable(b)} = {self.load(b, f'b{k} + n * {self.elements(b)}')}" for k, b, _ in self.states()]
-        loop = ["if KEEP:", f"    if t % {every} == 0:"]
+        loop = ["if KEEP:", f"    if t % {every} == 0:"] if self.step.states else []
         for k, before, _ in self.states():
             at, size = self.local(before)
             loop.append(

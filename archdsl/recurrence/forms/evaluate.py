@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var
+from archdsl.graph.functions import FUNCTIONS, ScalarFunction
 from archdsl.recurrence.step import Equation, parse_access, split_index
 from archdsl.recurrence.step import Tensor as Part
 
@@ -38,64 +39,14 @@ def _pair(a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return tuple(x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (a, b))  # type: ignore[return-value]
 
 
-def _power(a: Any, b: Any) -> Any:
-    return torch.pow(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a**b
-
-
-TORCH: dict[str, Callable[..., Any]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b,
-    "pow": _power,
-    "neg": lambda a: -a,
-    "square": lambda a: a * a,
-    "reciprocal": lambda a: 1 / a,
-    "floordiv": lambda a, b: torch.floor(a / b),
-    "mod": torch.remainder,
-    "eq": lambda a, b: a == b,
-    "ne": lambda a, b: a != b,
-    "lt": lambda a, b: a < b,
-    "le": lambda a, b: a <= b,
-    "gt": lambda a, b: a > b,
-    "ge": lambda a, b: a >= b,
-    "and_": torch.logical_and,
-    "or_": torch.logical_or,
-    "not_": torch.logical_not,
-    "max": _larger,
-    "min": _smaller,
-    "exp": torch.exp,
-    "expm1": torch.expm1,
-    "log": torch.log,
-    "log1p": torch.log1p,
-    "sqrt": torch.sqrt,
-    "rsqrt": torch.rsqrt,
-    "abs": torch.abs,
-    "sign": torch.sign,
-    "floor": torch.floor,
-    "ceil": torch.ceil,
-    "round": torch.round,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "tan": torch.tan,
-    "atan": torch.atan,
-    "sinh": torch.sinh,
-    "cosh": torch.cosh,
-    "tanh": torch.tanh,
-    "asinh": torch.asinh,
-    "sigmoid": torch.sigmoid,
-    "logsigmoid": F.logsigmoid,
-    "softplus": lambda x: F.softplus(x, threshold=40.0),
-    "erf": torch.erf,
-    "erfc": torch.erfc,
-    "lgamma": torch.lgamma,
-    "digamma": torch.digamma,
-    "real": torch.real,
-    "imag": torch.imag,
-    "conj": torch.conj_physical,
-    "angle": torch.angle,
-    "complex": torch.complex,
-}
+@lru_cache(maxsize=256)
+def torch_function(row: ScalarFunction) -> Callable[..., Any]:
+    """A row's function of tensors, of which some may be plain numbers."""
+    names = [f"x{i}" for i in range(row.arity)]
+    text = (row.forms or row.torch).format(*names)
+    scope = {"torch": torch, "F": F, "larger": _larger, "smaller": _smaller}
+    found: Callable[..., Any] = eval(f"lambda {', '.join(names)}: {text}", scope)
+    return found
 
 
 class _Declared(torch.autograd.Function):
@@ -161,7 +112,7 @@ class Evaluator:
             return torch.where(condition, a, b)
         if not any(isinstance(a, Tensor) for a in args):
             args = [torch.as_tensor(a, dtype=self.like.dtype, device=self.like.device) for a in args]
-        return TORCH[function](*args)
+        return torch_function(FUNCTIONS[function])(*args)
 
     def read(self, node: Var, names: Sequence[str], sizes: Mapping[str, int]) -> Tensor:
         """An access as a tensor with one axis per loop."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from archdsl.graph.expressions import Apply, Const, Custom, Expr
-from archdsl.recurrence.forms.evaluate import TORCH, Evaluator, Loops
+from archdsl.graph.functions import FUNCTIONS
+from archdsl.recurrence.forms.evaluate import Evaluator, Loops, torch_function
 from archdsl.recurrence.step import Equation, access
 
 
@@ -71,11 +72,13 @@ class Tape:
         columns: list[tuple[int, Sequence[Tensor]]] = []
         for slot, leaf in self.leaves.items():
             value = evaluator.value(leaf, loops)
+            if leaf.is_bool:
+                value = value != 0
             if value.shape[1] == 1:
                 values[slot] = value[:, 0]
             else:
                 columns.append((slot, value.unbind(1)))
-        plan = [(slot, torch.where if function == "where" else TORCH[function], args) for slot, function, args in self.calls]
+        plan = [(slot, torch_function(FUNCTIONS[function]), args) for slot, function, args in self.calls]
         out = [torch.empty(f.shape[0], time, *f.shape[1:], dtype=f.dtype, device=f.device) for f in first]
         for t in range(time):
             for slot, column in columns:
