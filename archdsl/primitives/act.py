@@ -98,9 +98,8 @@ class Activation(Elementwise[ActivationAttrs]):
             known = torch_text(act.forward, act.inputs[0], args[0])
             if known is not None:
                 return known
-        if stepped(act) is not None:
-            e.support("pack_levels")
-            e.support("unpack_levels")
+        for called in ("pack_levels", "unpack_levels") if stepped(act) is not None else ("with_kernel",) if has_kernel(act) else ():
+            e.support(called)
         name = e.define(class_name(act.name), class_source(class_name(act.name), act))
         return f"{name}.apply({', '.join([*args, *(self._weight(p.name, p.per_axis, node, e) for p in act.learned)])})"
 
@@ -138,6 +137,11 @@ def class_name(act: str) -> str:
 def stepped(act: Act) -> Levels | None:
     """The steps of a declared slope that takes few values; None for any other act."""
     return levels(act.backward[act.inputs[0]], act.inputs[0]) if act.custom and len(act.inputs) == 1 and not act.learned else None
+
+
+def has_kernel(act: Act) -> bool:
+    """Whether a kernel may be made from its formula: its learned numbers hold for all entries alike."""
+    return not any(p.per_axis for p in act.learned)
 
 
 def _stepped_source(name: str, act: Act, steps: Levels) -> str:
@@ -190,7 +194,7 @@ def class_source(name: str, act: Act) -> str:
     opened = ", ".join(names[n] if n in used or n == act.inputs[0] or n in learned else "_" for n in names)
     opened = opened if len(names) > 1 else f"({opened},)"
     reverse = _INDENT.join([f"{opened} = ctx.saved_tensors", *back, *_returned(results)])
-    head, formula = ("", "") if any(p.per_axis for p in act.learned) else ("@with_kernel\n", _formula(act))
+    head, formula = ("@with_kernel\n", _formula(act)) if has_kernel(act) else ("", "")
     return f'''{head}class {name}(torch.autograd.Function):
     """{_summary(act)}"""
 {formula}

@@ -27,7 +27,7 @@ class Emitter(Protocol):
         """Declares a generated top-level definition (class or function `name`), written once per module; returns the name to call it by.
 
         The same source asked for twice is one definition. If the name is taken by another source, the definition is renamed (`Golu2`) and the
-        new name returned; the source must therefore name itself only in its first line.
+        new name returned; the source must therefore name itself only in its first line. What it calls of the library is declared by `support`.
         """
         ...
 

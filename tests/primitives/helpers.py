@@ -15,7 +15,7 @@ from archdsl.graph.ir import Axis, Kind, Node, Origin, Region, TensorType, Value
 from archdsl.graph.sizes import Facts, Poly, Size, source, symbol
 from archdsl.primitives import TABLE
 from archdsl.primitives.base import Use
-from archdsl.primitives.library import FOLDERS
+from archdsl.primitives.library import shipped_files
 
 SPAN = Span(Source("test.arch", "x"), 0, 1)
 REGION = Region("test", "block", SPAN)
@@ -26,8 +26,8 @@ def support_functions() -> dict[str, Any]:
     import importlib
 
     found: dict[str, Any] = {}
-    for path in sorted(FOLDERS[0].glob("*.py")):
-        module = importlib.import_module(f"archdsl.primitives.support.{path.stem}")
+    for path in shipped_files():
+        module = importlib.import_module(f"archdsl.{path.parts[-3]}.support.{path.stem}")
         found.update({name: thing for name, thing in vars(module).items() if getattr(thing, "__module__", None) == module.__name__})
     return found
 
