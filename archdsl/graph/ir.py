@@ -213,7 +213,8 @@ def _names(cls: Any) -> tuple[str, ...]:
 
 def told(attrs: Any) -> dict[str, Any]:
     """Attributes by name."""
-    return {name: getattr(attrs, name) for name in _names(type(attrs))}
+    cls: Any = type(attrs)
+    return {name: getattr(attrs, name) for name in _names(cls)}
 
 
 if TYPE_CHECKING:
