@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,8 +85,8 @@ class Spec(Checked):
                 from archdsl.runtime.pretrained import find_published
                 from archdsl.runtime.weights import load_weights
 
-                part = model.get_submodule(path)
-                report = load_weights(part, find_published(instance.pretrained), spec=self, spec_params=instance.region.params)
+                part = Checked(replace(self.graph, root=instance.region, arguments=instance.region.params), self.namespace)
+                report = load_weights(model.get_submodule(path), find_published(instance.pretrained), spec=part)
                 found |= {f"{path}.{name}" if path else name for name in report.loaded}
         return found
 

@@ -153,7 +153,7 @@ def check_config(source: Source, map_: WeightMap, section: Section, params: Mapp
     first: str | None = None
     for key, expected in section.config.items():
         if key not in source.config:
-            unchecked.append(f"{key} (not in the file)")
+            unchecked.append(f"{key} ({'not a plain value' if key in source.settings else 'not in the file'})")
             continue
         theirs = source.config[key]
         try:

@@ -124,11 +124,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain settings of a config.json; `rope_theta` also where newer files keep it, inside `rope_parameters`."""
-    plain = {key: value for key, value in config.items() if isinstance(value, str | int | float | bool)}
-    rope = config.get("rope_parameters")
-    if isinstance(rope, dict) and "rope_theta" not in plain and isinstance(rope.get("rope_theta"), int | float):
-        plain["rope_theta"] = rope["rope_theta"]
+    """The plain settings of a config.json, those inside another by their path; `rope_theta` also where newer files keep it."""
+    inside = {f"{key}.{name}": inner for key, value in config.items() if isinstance(value, dict) for name, inner in value.items()}
+    plain = {key: value for key, value in {**config, **inside}.items() if isinstance(value, str | int | float | bool)}
+    theta = plain.get("rope_parameters.rope_theta")
+    if "rope_theta" not in plain and isinstance(theta, int | float):
+        plain["rope_theta"] = theta
     return plain
 
 

@@ -122,9 +122,9 @@ def load_weights(
 
     path: a .gguf file, a Hugging Face folder, a .safetensors file saved by `save_weights` (names equal), or a known name
     ("smollm2-135m"). map: where foreign names go; by default the one that fits best of the map beside the spec and the shipped maps.
-    spec: what the model was built from; its arguments (or spec_params, `{"d": 576, …}`) are compared with the file's settings. With
-    strict=False (an edited spec) what fits is loaded and the report lists the rest. Dtype and device of the model are kept; weights on
-    the meta device are made on the CPU. Raises AD0801 to AD0806, AD0810 and AD0819.
+    spec: what the model was built from; its operations and its arguments (or spec_params, `{"d": 576, …}`) are compared with the file's
+    settings. With strict=False (an edited spec) what fits is loaded and the report lists the rest. Dtype and device of the model are kept;
+    weights on the meta device are made on the CPU. Raises AD0801 to AD0806, AD0810 and AD0819.
     """
     start = time.perf_counter()
     source: Source = open_weights(find_pretrained(str(path)) if str(path) in KNOWN else path)
@@ -138,7 +138,7 @@ def load_weights(
             source = Unprefixed(source, section.prefix)
         if chosen and section:
             report.unchecked = check_config(source, chosen, section, params, strict)
-        report.unchecked += refuse_unread(source, section, strict)
+        report.unchecked += refuse_unread(source, section, spec.graph if spec is not None else None, strict)
         report.metadata = getattr(source, "metadata", {}) if source.format == "safetensors" else {}
         found = plan(source, names, section, params)
         compare(found, source, section, report)

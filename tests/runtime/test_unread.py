@@ -87,7 +87,8 @@ def gguf(path: Path, settings: dict, frequencies: list[float] | None = None) -> 
     package = pytest.importorskip("gguf")
     writer = package.GGUFWriter(path, "tiny")
     for key, value in settings.items():
-        (writer.add_string if isinstance(value, str) else writer.add_float32 if isinstance(value, float) else writer.add_uint32)(key, value)
+        add = {str: writer.add_string, float: writer.add_float32, bool: writer.add_bool, int: writer.add_uint32}
+        add[type(value)](key, value)
     writer.add_tensor("w", np.ones((4, 4), np.float32))
     if frequencies is not None:
         writer.add_tensor("rope_freqs.weight", np.array(frequencies, np.float32))
