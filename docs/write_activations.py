@@ -26,6 +26,10 @@ parameters at their defaults.
 - flat: to which side it levels off. centre: f(0), then mean and standard deviation of its values on standard normal numbers. An activation is
   zero-centred where that mean is 0.
 - learned: parameters trained with the model. A slope marked * is declared, not derived from the formula.
+
+`archdsl.analysis.entropy` asks what an activation does to the entropy of its inputs, for the densities that a model really meets:
+`entropy_gain(slope, samples)` is E[log f'] in nats, and `correction(slope, bend, samples, at)` the change of f that lowers it most (how `crrelu`
+was found; arXiv:2405.12954).
 """
 COLUMNS = "| activation | formula | range | lowest | rises | smooth | flat | odd, even | centre | learned | from |\n" + "|---" * 11 + "|\n"
 

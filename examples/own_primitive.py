@@ -12,29 +12,36 @@ from __future__ import annotations
 from pathlib import Path
 
 import archdsl
-from archdsl.graph.ir import Init, Node, TensorType
-from archdsl.primitives.base import Param, Use
+from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen
+from archdsl.primitives.base import Use, param
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.traits import Elementwise
 
 
-class Shrink(Elementwise):
+@frozen
+class ShrinkAttrs(Attrs):
+    """What a use was told; mypy finds a misspelt name. What `infer` finds out for `emit` would stand here too, as plain fields."""
+
+    start: float = param("number", 0.1, "where the thresholds begin")
+
+
+class Shrink(Elementwise[ShrinkAttrs]):
     """x [.., d] -> [.., d], each entry by itself: its base says that it reads no other position, keeps no state and draws nothing."""
 
     name = "shrink"
-    params = (Param("start", "number", 0.1, "where the thresholds begin"),)
+    attributes = ShrinkAttrs
     doc = "Soft thresholding with one learned threshold per feature."
     source = "Gregor & LeCun, Learning fast approximations of sparse coding, ICML 2010"
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[ShrinkAttrs]) -> list[TensorType]:
         """Output types; weights are declared here, so that they are counted before anything is built."""
         x = use.rank(0, at_least=1)
         if x.kind != "float":
             use.fail("AD0310", "shrink needs floats", f"this is {x}")
-        use.weight("theta", (x.axes[-1].size,), Init("constant", (float(use.args["start"]),)))
+        use.weight("theta", (x.axes[-1].size,), Init("constant", (float(use.args.start),)))
         return [x]
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[ShrinkAttrs], args: list[str], e: Emitter) -> str:
         """The source text of one use; `soft_threshold` is copied from the support file into what is emitted."""
         return f"{e.support('soft_threshold')}({args[0]}, {e.weight('theta')})"
 

@@ -9,13 +9,13 @@ would be longer than FLAT_LIMIT is listed region by region instead, so that the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from hashlib import blake2b
 
 from archdsl.analysis.cost import executions
 from archdsl.analysis.signature import Signatures
 from archdsl.graph.ir import Graph, Instance, Node, Region, ScanState, Value, weights
+from archdsl.stack import Calls, unwound
 
 FLAT_LIMIT = 100_000
 DIGEST = 20  # bytes
@@ -95,15 +95,10 @@ class Listing:
 
     def digest(self) -> str:
         """Lists the graph and hashes the listing."""
-        limit = sys.getrecursionlimit()
-        sys.setrecursionlimit(max(limit, 10 * FLAT_LIMIT))  # calls among Python functions take no C stack
-        try:
-            self._root(self.graph.root)
-        finally:
-            sys.setrecursionlimit(limit)
+        unwound(self._root(self.graph.root))
         return blake2b("\n".join(self.rows).encode(), digest_size=DIGEST).hexdigest()
 
-    def _root(self, region: Region) -> None:
+    def _root(self, region: Region) -> Calls[None]:
         place = Place("")
         self._kept.append(place)
         frame = self._frame(place, region, {})
@@ -113,10 +108,10 @@ class Listing:
             frame.arguments[id(value)] = self._row(f"in {self.signatures.type(value.type)} {','.join(ragged)}")
         for instance in region.borrowed:  # a region listed on its own: what it borrows are slots
             self._instances[id(place), instance.name] = -1 - len(self._instances)
-        self.rows.append("out " + self._numbers(frame, region.outputs))
+        self.rows.append("out " + (yield from self._numbers(frame, region.outputs)))
         for frame in self._frames:  # grows while side losses are listed
             for value in frame.region.aux.values():
-                self.rows.append(f"aux {self.number(frame, value)}")
+                self.rows.append(f"aux {yield self._number(frame, value)}")
 
     def _frame(self, place: Place, region: Region, arguments: dict[int, Operand]) -> Frame:
         frame = Frame(place, region, arguments)
@@ -128,41 +123,45 @@ class Listing:
         self._count += 1
         return self._count
 
-    def _numbers(self, frame: Frame, values: list[Value]) -> str:
-        return ",".join([str(self.number(frame, v)) for v in values])
+    def _numbers(self, frame: Frame, values: list[Value]) -> Calls[str]:
+        found = []
+        for value in values:
+            known = frame.numbers.get(id(value))
+            found.append(str((yield self._number(frame, value)) if known is None else known))
+        return ",".join(found)
 
     # ---- values ----
 
-    def number(self, frame: Frame, value: Value) -> int:
+    def _number(self, frame: Frame, value: Value) -> Calls[int]:
         """The number of a value, listing what it depends on first."""
         known = frame.numbers.get(id(value))
         if known is None:
-            known = frame.numbers[id(value)] = self._number(frame, value)
+            known = frame.numbers[id(value)] = yield from self._new_number(frame, value)
         return known
 
-    def _number(self, frame: Frame, value: Value) -> int:
+    def _new_number(self, frame: Frame, value: Value) -> Calls[int]:
         node = value.node
         if node is None:
             operand = frame.arguments[id(value)]
-            if isinstance(operand, tuple):
-                return self.number(*operand)
-            return operand if isinstance(operand, int) else self._state(frame, operand)
+            if isinstance(operand, ScanState):
+                return (yield from self._state(frame, operand))
+            return operand if isinstance(operand, int) else (yield self._number(*operand))
         if self._flat and (node.op == "call" or (node.op == "repeat" and not node.attrs["reversible"])):
             last = self._inlined(frame, node)
-            return self.number(last, last.region.outputs[value.index])
-        first = self._operation(frame, node)
+            return (yield self._number(last, last.region.outputs[value.index]))
+        first = yield from self._operation(frame, node)
         for i, out in enumerate(node.outputs):
             frame.numbers[id(out)] = first + i
         return first + value.index
 
-    def _operation(self, frame: Frame, node: Node) -> int:
+    def _operation(self, frame: Frame, node: Node) -> Calls[int]:
         """Lists a node; returns the number of its first output."""
         if not self._flat and node.op in INLINED:
-            row = self._by_digest(frame, node)
+            row = yield from self._by_digest(frame, node)
         elif node.op in _STRUCTURAL:
-            row = self._structural(frame, node)
+            row = yield from self._structural(frame, node)
         else:
-            inputs = self._numbers(frame, node.inputs)
+            inputs = yield from self._numbers(frame, node.inputs)
             place = self._owner(frame, node)
             used = [self._weights(*place.find(i)) for i in ([node.instance] if node.instance else []) + node.borrowed]
             row = f"{self.signatures.node(node)}({inputs}){used or ''}"
@@ -174,7 +173,7 @@ class Listing:
 
     def _owner(self, frame: Frame, node: Node) -> Place:
         """The place in which a node's instances are meant: the frame's own, or the instance a depth program goes through."""
-        base = node.attrs.get("through")
+        base = node.through
         return frame.place if base is None else self._below(*frame.place.find(base))
 
     def _weights(self, place: Place, instance: Instance) -> int:
@@ -231,14 +230,14 @@ class Listing:
             operands = [*outs, *operands[carried:]]
         return last
 
-    def _structural(self, frame: Frame, node: Node) -> str:
+    def _structural(self, frame: Frame, node: Node) -> Calls[str]:
         """A node whose regions run under a rule of their own: begin, its bodies, end."""
         assert node.instance is not None
         if node.op in ("scan", "cell"):
-            return self._scan(frame, node)
+            return (yield from self._scan(frame, node))
         told = self.signatures.node(node)
         free = 0 if node.op == "call" else len(node.inputs) if node.op == "cell" else _carried(node)
-        inputs = self._numbers(frame, node.inputs[:free])
+        inputs = yield from self._numbers(frame, node.inputs[:free])
         bodies = []
         for instance, index, region, captures in _bodies(node):
             place = self._enter(frame, node, instance, region, index)
@@ -246,33 +245,38 @@ class Listing:
             fresh: list[Operand] = [self._row("arg") for _ in range(len(region.inputs))]
             outer: list[Operand] = [(frame, v) for v in captures]
             inner = self._frame(place, region, _arguments(region, [*fresh, *outer]))
-            bodies.append(self._numbers(inner, region.outputs))
+            bodies.append((yield from self._numbers(inner, region.outputs)))
             self.rows.append("end")
         return f"{told}({inputs}){{{';'.join(bodies)}}}"
 
-    def _by_digest(self, frame: Frame, node: Node) -> str:
+    def _by_digest(self, frame: Frame, node: Node) -> Calls[str]:
         """A call or repeat as the hashes of its regions, for graphs too long to list flat."""
         runs: list[list[object]] = []
         for instance, index, region, _ in _bodies(node):
             place = self._enter(frame, node, instance, region, index)
-            if runs and runs[-1][0] == self.region_digest(region) and not region.borrowed:
+            digest = yield self._region_digest(region)
+            if runs and runs[-1][0] == digest and not region.borrowed:
                 runs[-1][1] += 1  # type: ignore[operator]
                 continue
             numbers = [self._weights(*place.find(i)) for i in region.borrowed]
-            runs.append([self.region_digest(region), 1, self._weights(*self._owner(frame, node).find(instance)), numbers])
-        return f"{self.signatures.node(node)}({self._numbers(frame, node.inputs)}){runs}"
+            runs.append([digest, 1, self._weights(*self._owner(frame, node).find(instance)), numbers])
+        return f"{self.signatures.node(node)}({yield from self._numbers(frame, node.inputs)}){runs}"
 
     def region_digest(self, region: Region) -> str:
+        """A hash of what a region computes of its inputs and its weights."""
+        return unwound(self._region_digest(region))
+
+    def _region_digest(self, region: Region) -> Calls[str]:
         known = self._digests.get(id(region))
         if known is None:
             inner = Listing(Graph(region.name, region, None, {}), self.signatures, self._digests, flat=False)
-            inner._root(region)
+            yield inner._root(region)
             known = self._digests[id(region)] = blake2b("\n".join(inner.rows).encode(), digest_size=DIGEST).hexdigest()
         return known
 
     # ---- scans ----
 
-    def _scan(self, frame: Frame, node: Node) -> str:
+    def _scan(self, frame: Frame, node: Node) -> Calls[str]:
         """A scan or one step of it: inputs and states are numbered when the body first needs them."""
         instance = node.instance
         assert instance is not None
@@ -285,7 +289,7 @@ class Listing:
         count = len(region.inputs)
         cell = node.op == "cell"
         for i, value in enumerate(region.inputs):
-            inner.arguments[id(value)] = self._row(f"step {self.number(frame, node.inputs[i])}")
+            inner.arguments[id(value)] = self._row(f"step {yield self._number(frame, node.inputs[i])}")
         states = len(region.states) if cell else 0
         for (_, stand_in), outer in zip(region.captures, node.inputs[count + states :]):
             inner.arguments[id(stand_in)] = (frame, outer)
@@ -293,42 +297,42 @@ class Listing:
         for i, state in enumerate(region.states):
             inner.arguments[id(state.before)] = state
             if cell:
-                self._given(inner, state, self.number(frame, node.inputs[count + i]))
+                inner.numbers[id(state)] = yield self._number(frame, node.inputs[count + i])
             elif state.name in given:
-                self._given(inner, state, self.number(frame, node.inputs[given[state.name]]))
+                inner.numbers[id(state)] = yield self._number(frame, node.inputs[given[state.name]])
         done, self._pending = self._pending, []
-        outs = self._numbers(inner, region.outputs)
+        outs = yield from self._numbers(inner, region.outputs)
         if cell or node.attrs.get("final"):
-            outs += ";" + ",".join([str(self._state(inner, s)) for s in region.states])
+            ends = []
+            for state in region.states:
+                ends.append(str((yield from self._state(inner, state))))
+            outs += ";" + ",".join(ends)
         while self._pending:
             where, state = self._pending.pop(0)
             assert state.after is not None
-            self.rows.append(f"next {self._states[id(where), id(state)]} {self.number(where, state.after)}")
+            self.rows.append(f"next {self._states[id(where), id(state)]} {yield self._number(where, state.after)}")
         self._pending = done
         self.rows.append("end")
         return f"{told}{{{outs}}}"
 
-    def _given(self, frame: Frame, state: ScanState, number: int) -> None:
-        frame.numbers[id(state)] = number
-
-    def _state(self, frame: Frame, state: ScanState) -> int:
+    def _state(self, frame: Frame, state: ScanState) -> Calls[int]:
         """The number of a state's value before the step; its update is listed once the outputs are."""
         key = (id(frame), id(state))
         known = self._states.get(key)
         if known is None:
-            start = self._start(frame, state)
+            start = yield from self._start(frame, state)
             known = self._states[key] = self._row(f"state {self.signatures.type(state.before.type)} {start}")
             self._pending.append((frame, state))
         return known
 
-    def _start(self, frame: Frame, state: ScanState) -> str:
+    def _start(self, frame: Frame, state: ScanState) -> Calls[str]:
         given = frame.numbers.get(id(state))
         if given is not None:
             return f"from {given}"
         if state.weight is not None:
             return f"learned {self._weights(*frame.place.find(state.weight))}"
         if isinstance(state.init, Value):
-            return f"from {self.number(frame, state.init)}"
+            return f"from {yield self._number(frame, state.init)}"
         return self.signatures.init(state.init)
 
 

@@ -24,8 +24,8 @@ class Call:
 def words(node: Node) -> str:
     """What an operation is called in messages: the function of a pointwise one, the act's name, else the op."""
     if node.op == "pointwise":
-        return str(node.attrs["function"])
-    return str(node.attrs["act"].name) if node.op == "act" else node.op
+        return str(node.attrs.function)
+    return str(node.attrs.act.name) if node.op == "act" else node.op
 
 
 def _unnamed(node: Node) -> str:
@@ -233,7 +233,7 @@ def bodies(node: Node) -> list[tuple[str, Region]]:
         order = node.attrs.get("indices", range(len(instance.rounds)))
         return [(str(i), instance.rounds[i]) for i in order]
     found = [("", instance.region)] if instance.region is not None else []
-    other = node.attrs.get("otherwise")
+    other = node.attrs["otherwise"] if node.op == "train" else None
     if other is not None and other.region is not None:
         found.append((other.name, other.region))
     return found

@@ -9,7 +9,7 @@ from archdsl.analysis.canonical import FLAT_LIMIT, flat_size
 from archdsl.analysis.checked import Checked, graph_of
 from archdsl.analysis.matching import words
 from archdsl.diagnostics import ArchError, Diagnostic
-from archdsl.graph.ir import Graph, Node, Region, TensorType, Value
+from archdsl.graph.ir import Graph, Node, Region, TensorType, Value, attributes
 
 if TYPE_CHECKING:
     import networkx
@@ -99,7 +99,7 @@ def _bodies(node: Node, prefix: str, owner: str) -> Iterator[tuple[str, Region, 
 def _path(node: Node, owner: str) -> str:
     """Where a node's weights are registered: below the owner, or, for a shared one, under its own name from the outside."""
     assert node.instance is not None
-    through = node.attrs.get("through")
+    through = node.through
     if through is not None:
         return f"{through.name}.{node.instance.name}"
     own = node.outputs[0].region is node.instance.owner if node.outputs else True
@@ -122,7 +122,7 @@ def _attributes(node: Node, owner: str) -> dict[str, Any]:
         "shapes": tuple(o.type.sizes for o in node.outputs),
         "kinds": tuple(o.type.kind for o in node.outputs),
         "parameters": count,
-        "attrs": {k: v for k, v in node.attrs.items() if isinstance(v, (int, float, str, bool, list, tuple, dict)) or v is None},
+        "attrs": {k: v for k, v in attributes(node).items() if isinstance(v, (int, float, str, bool, list, tuple, dict)) or v is None},
     }
     if instance is not None and (instance.region is not None or instance.rounds is not None):
         found["bodies"] = instance.rounds or [instance.region]

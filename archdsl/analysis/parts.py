@@ -10,6 +10,7 @@ from archdsl.analysis.cost import Costs
 from archdsl.analysis.matching import Flat, Item, Matched, Matcher, Origin, bodies
 from archdsl.graph.functions import FUNCTIONS
 from archdsl.graph.ir import Graph, Instance, Region
+from archdsl.primitives.rearrange import RearrangeAttrs
 
 PATHS = 4  # paths named in one line
 DERIVED = frozenset({"plan", "kept", "terms", "result", "channels", "features", "body_ranks", "value_inputs"})
@@ -132,8 +133,8 @@ class Comparison:
         """Attributes as (what is compared, what is shown)."""
         signatures = self.matcher.signatures[side]
         visible = {k: v for k, v in signatures.visible(item.node).items() if k not in DERIVED}
-        if isinstance(item.node.attrs.get("pattern"), str) and "plan" in item.node.attrs:
-            visible["pattern"] = item.node.attrs["pattern"]
+        if isinstance(item.node.attrs, RearrangeAttrs):
+            visible["pattern"] = item.node.attrs.pattern
         return {k: (signatures.plain(v), _text(v, signatures)) for k, v in visible.items()}
 
     def _wiring(self, matched: Matched, x: Item, y: Item) -> list[Change]:
@@ -224,9 +225,9 @@ def _gone(kind: str, flat: Flat, items: list[Item], other: Flat, costs: Costs) -
 def _described(flat: Flat, item: Item) -> str:
     """What an operation is and what it reads."""
     reads = [flat.name(origin) for origin in item.inputs]
-    sign = FUNCTIONS[item.node.attrs["function"]].sign if item.node.op == "pointwise" else ""
+    sign = FUNCTIONS[item.node.attrs.function].sign if item.node.op == "pointwise" else ""
     if sign:
-        for position, scalar in sorted(item.node.attrs["scalars"].items()):
+        for position, scalar in sorted(item.node.attrs.scalars.items()):
             reads.insert(position, f"{scalar:g}" if isinstance(scalar, (int, float)) else str(scalar))
         text = f" {sign} ".join(reads)
         return f"{text} (residual connection)" if item.words == "add" and _residual(item) else text

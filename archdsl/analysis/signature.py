@@ -13,11 +13,11 @@ from typing import Any
 
 from archdsl.graph.acts import Act
 from archdsl.graph.expressions import Apply, Const, Custom, Expr, Var, order
-from archdsl.graph.ir import Graph, Init, Instance, Node, Region, TensorType, Weight
+from archdsl.graph.ir import Graph, Init, Instance, Node, Region, TensorType, Weight, attributes
 from archdsl.graph.sizes import Poly, substitute, symbol
 
 # attributes that say how a node is written or which instances it uses, not what it computes
-_SKIPPED = frozenset({"through", "otherwise", "split", "split_borrowed", "indices", "initial", "carried", "kept"})
+_SKIPPED = frozenset({"otherwise", "split", "split_borrowed", "indices", "initial", "carried", "kept"})
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -60,7 +60,9 @@ class Signatures:
 
     def visible(self, node: Node) -> dict[str, Any]:
         """The attributes that are part of a node's meaning, with axis names of patterns replaced by their order."""
-        attrs = {k: v for k, v in node.attrs.items() if k not in _SKIPPED and not isinstance(v, (Instance, Region))}
+        attrs = {k: v for k, v in attributes(node).items() if k not in _SKIPPED and not isinstance(v, (Instance, Region))}
+        if node.value_inputs:
+            attrs["value_inputs"] = node.value_inputs
         if "plan" in attrs:
             attrs.pop("pattern", None)
             attrs.pop("named", None)

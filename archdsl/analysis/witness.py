@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from archdsl.diagnostics import ArchError, Diagnostic
-from archdsl.graph.ir import Graph, Instance, Node, Region, Value
+from archdsl.graph.ir import Graph, Instance, Node, Region, Value, attributes
 from archdsl.graph.sizes import Poly, evaluate
 from archdsl.primitives import TABLE
 from archdsl.primitives.custom import own_primitives
@@ -52,7 +52,7 @@ class _Alone:
         self.node, self.primitive, self.length = node, TABLE[node.op], length
         region = Region("alone", "arch", node.origin.span)
         inputs = [Value(v.type, region, name=f"x{i}") for i, v in enumerate(node.inputs)]
-        self.alone = Node(node.op, inputs, node.attrs, [], node.origin, occurrence=node.occurrence)
+        self.alone = Node(node.op, inputs, node.attrs, [], node.origin, occurrence=node.occurrence, value_inputs=node.value_inputs)
         self.alone.outputs = [Value(v.type, region, self.alone, index=i) for i, v in enumerate(node.outputs)]
         if node.instance is not None:
             given = node.instance
@@ -67,7 +67,7 @@ class _Alone:
     @classmethod
     def made(cls, node: Node, graph: Graph, length: int) -> _Alone | None:
         """The use, run once; None where it cannot run like this."""
-        if any(isinstance(value, Instance) for value in node.attrs.values()):
+        if node.through is not None or any(isinstance(value, Instance) for value in attributes(node).values()):
             return None
         alone = cls(node, graph, length)
         try:

@@ -97,7 +97,7 @@ def generate(
     decoding = spec.causality
     if not decoding.decodable:
         raise fail("AD0809", "this model has no decoding step", note=f"{decoding.reason}.")
-    tokenizer = tokenizer_for(path or _published(spec), tokenizer_path)
+    tokenizer = tokenizer_for(path or _published(spec), tokenizer_path, beside=path is None)
     tokens = _encode(tokenizer, text, chat, system)
     given = None if path is None else str(path)
     model = make(spec, device=device, dtype=dtype, seed=seed, threads=threads, max_params=max_params, weights=given)

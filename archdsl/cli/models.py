@@ -91,15 +91,18 @@ def weights_path(name: str | None) -> Path | None:
     return find_pretrained(name)
 
 
-def tokenizer_for(weights: Path, given: str | None) -> Tokenizer:
-    """The tokenizer that belongs to weights: their own (GGUF, folder), or the one beside a .safetensors file. Raises AD0909, AD0807."""
+def tokenizer_for(weights: Path, given: str | None, beside: bool = False) -> Tokenizer:
+    """The tokenizer that belongs to weights: their own (GGUF, folder), or the one beside a .safetensors file. Raises AD0909, AD0807.
+
+    beside: nowhere else, for weights that a spec names.
+    """
     from archdsl.runtime.tokenizer import load_tokenizer
 
     if given is not None:
         return load_tokenizer(Path(given))
     if weights.suffix == ".safetensors":
         places = [weights.parent / "tokenizer.json", weights.parent.parent / "tokenizer.json"]  # the second: a checkpoint in a run's folder
-        if not weights.parent.name.startswith("step-"):
+        if beside or not weights.parent.name.startswith("step-"):
             places.pop()
         found = next((place for place in places if place.is_file()), None)
         if found is None:

@@ -1,6 +1,6 @@
 """The compiler: graph -> readable Python source -> nn.Module. Nothing here imports torch until a module is built.
 
-The functions import what they need when called: primitives import `archdsl.primitives.emitter`, and the writers import the primitives.
+The functions import what they need when called: checking a spec needs no more than causality and inverses, and stays quick.
 """
 
 from __future__ import annotations
@@ -8,14 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
     from torch import nn
 
+    from archdsl.compiler.building import Fill
     from archdsl.graph.ir import Graph
-
-    Fill = Callable[[nn.Module], set[str]]
 
 
 def emit(graph: Graph, hash_line: str = "") -> str:

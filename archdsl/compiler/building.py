@@ -14,10 +14,12 @@ from archdsl.compiler.names import camel
 from archdsl.graph.ir import Graph
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import nn
 
-    from archdsl.compiler import Fill
+    Fill = Callable[[nn.Module], set[str]]
 
 MAX_LOADED = 256  # a search compiles thousands of candidates; models already built live on when their module is forgotten
 _loaded: OrderedDict[str, types.ModuleType] = OrderedDict()
@@ -27,7 +29,7 @@ def compile_graph(graph: Graph, source: str | None = None) -> type[nn.Module]:
     """The root class of a graph. The module it lives in has a name made from the hash of its source; equal sources share it."""
     text = write(graph) if source is None else source
     module = load_source(text, camel(graph.name))
-    root: type[nn.Module] = module.create.__globals__[_root_name(text)]
+    root: type[nn.Module] = vars(module)[module.create.__annotations__["return"]]
     return root
 
 
@@ -60,12 +62,6 @@ class _Loader:
 
     def get_source(self, name: str) -> str:
         return self.text
-
-
-def _root_name(text: str) -> str:
-    """The class `create` makes."""
-    line = text[text.rindex("\ndef create(") :].split("\n", 2)[1]
-    return line.rsplit("-> ", 1)[1].rstrip(":")
 
 
 def build(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from archdsl.compiler.flow import FIXED, Flow, Flows, LookAhead, Place
-from archdsl.compiler.structure import carried, live, reads
+from archdsl.compiler.flow import Flow, Flows, LookAhead
 from archdsl.diagnostics import Diagnostic, Label, Span
 from archdsl.graph.ir import Axis, Graph, Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
-from archdsl.primitives import TABLE
+from archdsl.primitives import TABLE as PRIMITIVES
+from archdsl.structural import TABLE as STRUCTURAL
+from archdsl.structural.base import Outputs
+from archdsl.structural.reading import live, reads
+from archdsl.structural.time import FIXED, Place
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Finding:
         )
 
     def _hint(self) -> str:
-        said = TABLE[self.node.op].causal_form if self.node.op in TABLE else ""
+        said = PRIMITIVES[self.node.op].causal_form if self.node.op in PRIMITIVES else ""
         return said or "Use a causal form of it, or drop the contract."
 
 
@@ -149,27 +152,24 @@ def findings(flow: Flow) -> tuple[list[Finding], list[Finding]]:
 
     What only side losses need does not count.
     """
-    found: dict[tuple[int, int, int, str], Finding] = {}
-    stepless: dict[tuple[int, int, int, str], Finding] = {}
-    seen: set[tuple[int, frozenset[int] | None]] = set()
+    found: dict[tuple[object, ...], Finding] = {}
+    stepless: dict[tuple[object, ...], Finding] = {}
+    seen: set[tuple[Flow, Outputs | None]] = set()
 
-    def visit(flow: Flow, path: tuple[str, ...], needed: frozenset[int] | None) -> None:
-        if (id(flow), needed) in seen:
+    def visit(flow: Flow, path: tuple[str, ...], needed: Outputs | None) -> None:
+        if (flow, needed) in seen:
             return
-        seen.add((id(flow), needed))
+        seen.add((flow, needed))
         nodes, wanted = _needed(flow.region, needed)
         for kept, items in ((found, flow.lookaheads), (stepless, flow.stepless)):
             for item in items:
-                if id(item.node) in nodes:
-                    span = item.node.origin.span
-                    key = (id(span.source), span.start, span.end, item.reason)
-                    kept.setdefault(key, _finding(item, path))
+                if item.node in nodes:
+                    kept.setdefault((item.node.origin.span, item.reason), _finding(item, path))
         for node in flow.region.nodes:
-            if id(node) not in nodes:
+            if node not in nodes or node not in flow.children:
                 continue
-            children = flow.children.get(id(node), [])
-            used = frozenset(i for i, v in enumerate(node.outputs) if id(v) in wanted)
-            for child, of_child in zip(children, _needed_below(node, children, used)):
+            used = frozenset(i for i, v in enumerate(node.outputs) if v in wanted)
+            for child, of_child in zip(flow.children[node], STRUCTURAL[node.op].needed(node, used, _depends)):
                 if child is not None:
                     visit(child, (*path, node.occurrence), of_child)
 
@@ -177,41 +177,18 @@ def findings(flow: Flow) -> tuple[list[Finding], list[Finding]]:
     return list(found.values()), list(stepless.values())
 
 
-def _needed(region: Region, needed: frozenset[int] | None) -> tuple[set[int], set[int]]:
-    """The ids of the nodes and of the values that some outputs of a region (None: all, and states) depend on."""
+def _needed(region: Region, needed: Outputs | None) -> tuple[set[Node], set[Value]]:
+    """The nodes and the values that some outputs of a region (None: all, and states) depend on."""
     ends = list(region.outputs) if needed is None else [region.outputs[i] for i in needed]
     ends += [s.after for s in region.states if s.after is not None]
     nodes = live(region, ends)
-    return {id(n) for n in nodes}, {id(v) for v in ends} | {id(v) for n in nodes for v in reads(n)}
+    return set(nodes), {*ends, *(v for n in nodes for v in reads(n))}
 
 
-def _needed_below(node: Node, children: list[Flow | None], used: frozenset[int]) -> list[frozenset[int] | None]:
-    """Which outputs of each region below a node are needed: what one round of a repeat or loop hands to the next may be needed there only."""
-    if node.op == "call":
-        return [used]
-    if node.op not in ("repeat", "loop"):
-        return [None for _ in children]
-    count = carried(node)
-    offset = 1 if node.attrs.get("index") else 0
-    kept = frozenset(i for i in used if i < count)
-    if node.op == "loop":
-        (child,) = children
-        if child is None or node.attrs.get("until"):
-            return [None]
-        while (more := kept | _handed_on(child.region, kept, count, offset)) != kept:
-            kept = more
-        return [kept]
-    found: list[frozenset[int] | None] = []
-    for child in reversed(children):
-        found.append(kept)
-        kept = _handed_on(child.region, kept, count, 0) if child is not None else kept
-    return found[::-1]
-
-
-def _handed_on(region: Region, needed: frozenset[int], count: int, offset: int) -> frozenset[int]:
-    """Which of a round's carried inputs its needed outputs depend on."""
-    _, wanted = _needed(region, needed)
-    return frozenset(i for i, v in enumerate(region.inputs[offset : offset + count]) if id(v) in wanted)
+def _depends(region: Region, outputs: Outputs) -> Outputs:
+    """Which of a region's inputs some of its outputs depend on."""
+    _, wanted = _needed(region, outputs)
+    return frozenset(i for i, v in enumerate(region.inputs) if v in wanted)
 
 
 def _finding(item: LookAhead, path: tuple[str, ...]) -> Finding:

@@ -7,15 +7,13 @@ import re
 import textwrap
 
 from archdsl.compiler import guard
-from archdsl.compiler.inversion import Inversions
+from archdsl.compiler.context import Context
 from archdsl.compiler.module import OWN, ModuleWriter
-from archdsl.compiler.names import Scope, camel, identifier
-from archdsl.compiler.plan import Plan
-from archdsl.compiler.structure import feeds
+from archdsl.compiler.names import camel, identifier
 from archdsl.compiler.verify import verify
-from archdsl.graph.ir import Graph, Node, Region, subregions
-from archdsl.graph.sizes import Size, symbol
+from archdsl.graph.ir import Graph, Region, subregions
 from archdsl.primitives import library
+from archdsl.structural.reading import feeds
 
 CREATE = '''def create(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0) -> {root}:
     """The model with its initial weights; the same seed gives the same weights."""
@@ -23,105 +21,65 @@ CREATE = '''def create(device: str | torch.device = "cpu", dtype: torch.dtype = 
 '''
 
 
-class FileWriter:
-    """One emitted file."""
+def write(graph: Graph, hash_line: str = "") -> str:
+    """A complete Python file for a graph: readable classes and the support they use. It runs with torch alone."""
+    if os.environ.get("ARCHDSL_VERIFY"):
+        verify(graph)
+    context = Context(graph)
+    classes = _classes(context)
+    pieces, imports = library.collect({*context.support, "created"})
+    parts = ["\n\n# ---- support ----\n"] + [f"\n\n{piece.text}" for piece in pieces]
+    if context.definitions:
+        parts += ["\n\n# ---- activations ----\n"] + [f"\n\n{source.rstrip()}\n" for source in context.definitions.values()]
+    parts += ["\n\n# ---- model ----\n"] + [f"\n\n{text}" for text in classes]
+    parts += ["\n\n", CREATE.format(root=context.classes[graph.root])]
+    body = "".join(parts)
+    guard.check("".join([*classes, *context.definitions.values()]), (piece.name for piece in pieces))
+    return _header(graph, hash_line) + "\n" + _imports(imports, body) + body
 
-    def __init__(self, graph: Graph):
-        self.graph = graph
-        self.plan = Plan(graph)
-        self.inversions = Inversions(graph, self.plan)
-        self.support: set[str] = set()
-        self.definitions: dict[str, str] = {}  # name -> source of generated functions and classes
-        self.globals = set(library.index()) | {"create"}
-        self.scan_uses: dict[int, list[Node]] = {}
-        self.has_aux = any(region.aux for _, region in graph.walk())
-        self._classes: dict[int, str] = {}
-        self._written: dict[str, str] = {}  # class text -> name
-        self._scope = Scope(set(self.globals))
-        self._scope.taken |= {"torch", "nn", "F", "math", "Tensor", "Any"}
 
-    # ---- what the other writers ask ----
+def _classes(context: Context) -> list[str]:
+    """The text of each class, inner ones first; regions whose classes read alike share one."""
+    order = _order(context.graph)
+    context.uses([region for region, _ in order])
+    texts: dict[str, str] = {}  # text without the name -> name
+    for region, parent in order:
+        text = ModuleWriter(context, region).text()
+        if text not in texts:
+            texts[text] = context.scope.claim(_class_name(region, parent))
+        context.classes[region] = texts[text]
+    return [text.replace(f"class {OWN}(", f"class {name}(", 1) for text, name in texts.items()]
 
-    def class_of(self, region: Region) -> str:
-        """Name of the class of a region, written before its users."""
-        return self._classes[id(region)]
 
-    def symbol(self, name: str) -> Size:
-        return symbol(name)
+def _order(graph: Graph) -> list[tuple[Region, str]]:
+    """Every distinct region, innermost first, with the name its class takes its prefix from."""
+    seen: set[Region] = set()
+    out: list[tuple[Region, str]] = []
 
-    def define(self, name: str, source: str) -> str:
-        """A generated top-level definition, written once; see emit.py."""
-        identifier(name)
-        for known, text in self.definitions.items():
-            if text == _renamed(source, name, known):
-                return known
-        chosen = self._scope.claim(name)
-        self.definitions[chosen] = _renamed(source, name, chosen)
-        self.support |= guard.names(self.definitions[chosen]) & library.index().keys()
-        return chosen
+    def visit(region: Region, parent: str) -> None:
+        if region in seen:
+            return
+        seen.add(region)
+        named = region.name if region.kind in ("arch", "block", "scan") and region.name[:1].isalpha() else parent
+        for _, child in subregions(region):
+            visit(child, named)
+        for node in region.nodes:
+            for feed in feeds(node):
+                visit(feed.region, named)
+        out.append((region, parent))
 
-    # ---- writing ----
+    visit(graph.root, graph.name)
+    return out
 
-    def text(self, hash_line: str = "") -> str:
-        """The file."""
-        classes = self._write_classes()
-        self.support.add("created")
-        pieces, imports = library.collect(self.support)
-        parts = ["\n\n# ---- support ----\n"] + [f"\n\n{piece.text}" for piece in pieces]
-        if self.definitions:
-            parts += ["\n\n# ---- activations ----\n"] + [f"\n\n{source.rstrip()}\n" for source in self.definitions.values()]
-        parts += ["\n\n# ---- model ----\n"] + [f"\n\n{text}" for text in classes]
-        parts += ["\n\n", CREATE.format(root=self.class_of(self.graph.root))]
-        body = "".join(parts)
-        guard.check("".join([*classes, *self.definitions.values()]), (piece.name for piece in pieces))
-        return self._header(hash_line) + "\n" + _imports(imports, body) + body
 
-    def _write_classes(self) -> list[str]:
-        texts: list[str] = []
-        order = self._order()
-        for region, _ in order:
-            for node in region.nodes:
-                if node.op == "scan" and node.instance is not None:
-                    self.scan_uses.setdefault(id(node.instance.region), []).append(node)
-        for region, parent in order:
-            body = ModuleWriter(self, region).text()
-            name = self._written.get(body)
-            if name is None:
-                name = self._scope.claim(_class_name(region, parent))
-                self._written[body] = name
-                texts.append(body.replace(f"class {OWN}(", f"class {name}(", 1))
-            self._classes[id(region)] = name
-        return texts
-
-    def _order(self) -> list[tuple[Region, str]]:
-        """Every distinct region, innermost first, with the name its class takes its prefix from."""
-        seen: set[int] = set()
-        out: list[tuple[Region, str]] = []
-
-        def visit(region: Region, parent: str) -> None:
-            if id(region) in seen:
-                return
-            seen.add(id(region))
-            named = region.name if region.kind in ("arch", "block", "scan") and region.name[:1].isalpha() else parent
-            for _, child in subregions(region):
-                visit(child, named)
-            for node in region.nodes:
-                for feed in feeds(node):
-                    visit(feed.region, named)
-            out.append((region, parent))
-
-        visit(self.graph.root, self.graph.name)
-        return out
-
-    def _header(self, hash_line: str) -> str:
-        doc = self.graph.doc or self.graph.root.doc or ""
-        lines = [f"{identifier(self.graph.name)}: {_words(doc)}" if doc else identifier(self.graph.name)]
-        if hash_line:
-            lines.append("")
-            lines.append(_words(hash_line))
-        lines += ["", "Written by archdsl from a spec. It needs torch alone."]
-        text = "\n".join(lines) + "\n"
-        return f'"""{text}"""\n' if len(lines) > 1 else f'"""{text.rstrip()}"""\n'
+def _header(graph: Graph, hash_line: str) -> str:
+    doc = graph.doc or graph.root.doc or ""
+    lines = [f"{identifier(graph.name)}: {_words(doc)}" if doc else identifier(graph.name)]
+    if hash_line:
+        lines.append("")
+        lines.append(_words(hash_line))
+    lines += ["", "Written by archdsl from a spec. It needs torch alone."]
+    return '"""' + "\n".join(lines) + '\n"""\n'
 
 
 def _words(text: str) -> str:
@@ -149,19 +107,3 @@ def _class_name(region: Region, parent: str) -> str:
     if region.kind in ("arch", "block", "scan"):
         return camel(region.name)
     return camel(parent) + camel(region.name)
-
-
-def _renamed(source: str, old: str, new: str) -> str:
-    """The definition under another name (it names itself in its first line only)."""
-    first, newline, rest = source.strip("\n").partition("\n")
-    lines = [first, *rest.split("\n")] if newline else [first]
-    at = next(i for i, line in enumerate(lines) if re.match(rf"(class|def)\s+{re.escape(old)}\b", line))
-    lines[at] = re.sub(rf"\b{re.escape(old)}\b", new, lines[at], count=1)
-    return "\n".join(lines) + "\n"
-
-
-def write(graph: Graph, hash_line: str = "") -> str:
-    """A complete Python file for a graph: readable classes and the support they use. It runs with torch alone."""
-    if os.environ.get("ARCHDSL_VERIFY"):
-        verify(graph)
-    return FileWriter(graph).text(hash_line)

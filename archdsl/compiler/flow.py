@@ -5,29 +5,18 @@ An axis is followed by its identity. A callee is looked at once for each distinc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
-from archdsl.compiler.structure import CALLS, Feed, carried, cell_outputs, feeds, live
 from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.graph.ir import Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
-from archdsl.primitives import TABLE
+from archdsl.primitives import TABLE as PRIMITIVES
 from archdsl.primitives.reach import SAME, Reach
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How a value stands to the decoded axis: `moving` if it depends on decoded input; `axes` are the (negative) positions of the axis."""
-
-    moving: bool = False
-    axes: tuple[int, ...] = ()
-
-    @property
-    def axis(self) -> int | None:
-        return self.axes[0] if self.axes else None
-
-
-FIXED = Place()
+from archdsl.structural import TABLE as STRUCTURAL
+from archdsl.structural.reading import live
+from archdsl.structural.time import FIXED, Place, Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +34,23 @@ class Flow:
 
     region: Region
     inputs: tuple[Place, ...]
-    time: set[int] = field(default_factory=set)
-    places: dict[int, Place] = field(default_factory=dict)  # id(Value) -> Place
-    children: dict[int, list[Flow | None]] = field(default_factory=dict)  # id(Node) -> one per feed (None: not reached in evaluation)
+    time: set[int] = field(default_factory=set)  # identities of axes
+    places: dict[Value, Place] = field(default_factory=dict)
+    children: dict[Node, list[Flow | None]] = field(default_factory=dict)  # one per feed (None: not reached in evaluation)
     lookaheads: list[LookAhead] = field(default_factory=list)
     stepless: list[LookAhead] = field(default_factory=list)  # nodes that read earlier positions and have no step form
     outputs: list[Place] = field(default_factory=list)
 
     def place(self, value: Value) -> Place:
-        return self.places.get(id(value), FIXED)
+        return self.places.get(value, FIXED)
+
+    def axes(self, value: Value) -> tuple[int, ...]:
+        """Where a value has the axis, going by the axes' identities."""
+        return tuple(i - value.type.rank for i, a in enumerate(value.type.axes) if a.identity in self.time)
+
+    def moves(self, node: Node) -> bool:
+        """Whether a node must run anew at each decoding step."""
+        return any(self.place(v).moving for v in (*node.inputs, *node.outputs))
 
 
 class Flows:
@@ -61,20 +58,19 @@ class Flows:
 
     def __init__(self, size: Size):
         self.size = size if isinstance(size, Poly) else None
-        self._known: dict[tuple[int, tuple[Place, ...]], Flow] = {}
+        self._known: dict[Region, dict[tuple[Place, ...], Flow]] = {}
 
     def forget(self, region: Region) -> None:
         """Drops what is known of one region, for an analysis of many graphs that share the others."""
-        for key in [k for k in self._known if k[0] == id(region)]:
-            del self._known[key]
+        self._known.pop(region, None)
 
     def of(self, region: Region, inputs: tuple[Place, ...]) -> Flow:
         """The flow of a region for given places of region.all_inputs (for a scan: then of its states)."""
-        key = (id(region), inputs)
-        if key not in self._known:
-            flow = self._known[key] = Flow(region, inputs)
+        known = self._known.setdefault(region, {})
+        if inputs not in known:
+            flow = known[inputs] = Flow(region, inputs)
             self._fill(flow)
-        return self._known[key]
+        return known[inputs]
 
     def _fill(self, flow: Flow) -> None:
         region = flow.region
@@ -84,17 +80,15 @@ class Flows:
         for value, place in zip(entries, flow.inputs):
             place = Place(place.moving, tuple(a for a in place.axes if a >= -value.type.rank))  # axes before a cell's body ride along
             flow.time |= {value.type.axes[a].identity for a in place.axes}
-            flow.places[id(value)] = place
+            flow.places[value] = place
         ends = list(region.outputs)
         if region.kind == "scan":
             ends += [s.after for s in region.states if s.after is not None]
         for node in live(region, ends):  # side losses and taps do not count
-            if node.op in CALLS and node.instance is not None:
-                places = self._structural(flow, node)
-            else:
-                places = self._primitive(flow, node)
+            structural = STRUCTURAL.get(node.op)
+            places = structural.flow(node, _Time(self, flow, node)) if structural is not None else self._primitive(flow, node)
             for value, place in zip(node.outputs, places):
-                flow.places[id(value)] = place
+                flow.places[value] = place
                 flow.time |= {value.type.axes[a].identity for a in place.axes if -a <= value.type.rank}
         flow.outputs = [flow.place(v) for v in ends]
 
@@ -108,7 +102,7 @@ class Flows:
             return [self._born(v, fresh) for v in node.outputs]
         asked = [(i, axis) for i, place in enumerate(inputs) if place.moving for axis in place.axes]
         reaches = [reach for i, axis in asked if (reach := _reach(node, i, axis)) is not SAME]
-        places = [Place(True, self._axes(flow, v)) for v in node.outputs]
+        places = [Place(True, flow.axes(v)) for v in node.outputs]
         found = _refused(node, reaches) | self._back(node, inputs, places)
         if not found and any(p.axes for p in inputs) and node.op != "history":
             if any(not p.axes for p in places):
@@ -116,7 +110,7 @@ class Flows:
             elif any(len(p.axes) > 1 for p in places):
                 found = {LookAhead(node, "it sets every position against every other")}
         flow.lookaheads.extend(sorted(found, key=lambda f: f.reason))
-        if reaches and not TABLE[node.op].steps and any(r.looks_back for r in reaches):
+        if reaches and not PRIMITIVES[node.op].steps and any(r.looks_back for r in reaches):
             flow.stepless.append(LookAhead(node, "reads earlier positions and has no step form"))
         return places
 
@@ -143,100 +137,27 @@ class Flows:
         axes = tuple(i - value.type.rank for i, a in enumerate(value.type.axes) if a.size == self.size)
         return Place(bool(axes), axes)
 
-    def _axes(self, flow: Flow, value: Value) -> tuple[int, ...]:
-        return tuple(i - value.type.rank for i, a in enumerate(value.type.axes) if a.identity in flow.time)
 
-    # ---- structural nodes ----
+class _Time:
+    """What a structural operation may ask and say of one of its nodes (see structural/time.py)."""
 
-    def _structural(self, flow: Flow, node: Node) -> list[Place]:
-        if node.op in ("repeat", "loop"):
-            return self._rounds(flow, node)
-        if node.op == "scan":
-            return self._scan(flow, node)
-        if node.op == "train":
-            return self._train(flow, node)
-        if node.op != "call":
-            self._refuse_past(flow, node)
-        given = [self._given(flow, f) for f in feeds(node)]
-        children = [self.of(f.region, places) for f, places in zip(feeds(node), given)]
-        flow.children[id(node)] = list(children)
-        if node.op == "call":
-            return children[0].outputs
-        if node.op == "cell":
-            inner = [children[0].place(v) for v in cell_outputs(children[0].region)]
-            return [Place(p.moving, self._axes(flow, v) or p.axes) for p, v in zip(inner, node.outputs)]
-        if node.op == "route" and flow.place(node.inputs[1]).axes and node.attrs["router"]["kind"] == "expert_choice":
-            flow.lookaheads.append(LookAhead(node, "each expert chooses among all positions"))
-        return [_join([flow.place(v) for v in node.inputs[:2]], flow.place(node.inputs[0]))]
+    def __init__(self, flows: Flows, flow: Flow, node: Node):
+        self._flows, self._flow, self._node = flows, flow, node
+        self.place, self.axes = flow.place, flow.axes
 
-    def _given(self, flow: Flow, feed: Feed) -> tuple[Place, ...]:
-        return tuple(FIXED if v is None else flow.place(v) for v in feed.inputs)
+    def look(self, region: Region, places: tuple[Place, ...]) -> Flow:
+        return self._flows.of(region, places)
 
-    def _rounds(self, flow: Flow, node: Node) -> list[Place]:
-        count, offset = carried(node), 1 if node.op == "loop" and node.attrs.get("index") else 0
-        current = [flow.place(v) for v in node.inputs[:count]]
-        rest = [flow.place(v) for v in node.inputs[count:]]
-        children: list[Flow | None] = []
-        if node.op == "repeat":
-            for feed in feeds(node):
-                child = self.of(feed.region, (*current, *rest))
-                children.append(child)
-                current = child.outputs[:count]
-        else:
-            (feed,) = feeds(node)
-            for _ in range(4):  # what is carried settles: it can only begin to move
-                child = self.of(feed.region, (*[FIXED] * offset, *current, *rest))
-                settled = [_join([a, b], b) for a, b in zip(current, child.outputs)]
-                if settled == current:
-                    break
-                current = settled
-            children = [child]
-        flow.children[id(node)] = children
-        return current
+    def below(self, seen: Sequence[Seen | None]) -> None:
+        self._flow.children[self._node] = cast("list[Flow | None]", list(seen))
 
-    def _train(self, flow: Flow, node: Node) -> list[Place]:
-        each = feeds(node)
-        if len(each) == 1:
-            flow.children[id(node)] = [None]
-            return [flow.place(v) for v in node.inputs[: len(node.outputs)]]
-        child = self.of(each[1].region, self._given(flow, each[1]))
-        flow.children[id(node)] = [None, child]
-        return child.outputs
-
-    def _refuse_past(self, flow: Flow, node: Node) -> None:
-        """Scans and routers take single positions."""
-        if any(a.past for v in node.inputs if flow.place(v).moving for a in v.type.axes):
-            flow.lookaheads.append(LookAhead(node, "takes all positions so far as if they were single ones"))
-
-    def _scan(self, flow: Flow, node: Node) -> list[Place]:
-        self._refuse_past(flow, node)
-        (feed,) = feeds(node)
-        region = feed.region
-        inside: list[Place] = []
-        moving = any(flow.place(v).moving for v in node.inputs)
-        recurrent = False
-        for i, (value, inner) in enumerate(zip(feed.inputs, region.all_inputs)):
-            place = flow.place(value) if value is not None else FIXED
-            body = inner.type.rank
-            timed = i < len(region.inputs) and node.attrs["sequenced"][i]
-            recurrent |= timed and -1 - body in place.axes
-            inside.append(Place(place.moving, tuple(a for a in place.axes if a >= -body)))
-        child = self.of(region, (*inside, *[Place(moving) for _ in region.states]))
-        flow.children[id(node)] = [child]
-        yields = len(region.outputs)
-        places = []
-        for i, value in enumerate(node.outputs):
-            body = _body_rank(region, i)
-            axes = self._axes(flow, value)
-            if i < yields and recurrent and -1 - body not in axes:
-                axes = (-1 - body,)
-            places.append(Place(moving, axes if i < yields else ()))
-        return places
+    def refuse(self, reason: str) -> None:
+        self._flow.lookaheads.append(LookAhead(self._node, reason))
 
 
 def _reach(node: Node, index: int, axis: int) -> Reach:
     """What the primitive of a node says of an axis; refused where it gives something else."""
-    reach = TABLE[node.op].time(node, index, axis)
+    reach = PRIMITIVES[node.op].time(node, index, axis)
     if not isinstance(reach, Reach):
         what, hint = f"`time` of `{node.op}` gives {reach!r}, which is no Reach", "Give SAME, EARLIER, window(…) or everything(…)."
         raise ArchError(Diagnostic("AD0922", what, node.origin.span, "used here", node.origin.via, hint=hint))
@@ -245,13 +166,3 @@ def _reach(node: Node, index: int, axis: int) -> Reach:
 
 def _refused(node: Node, reaches: list[Reach]) -> set[LookAhead]:
     return {LookAhead(node, reach.ahead, reach.declared) for reach in reaches if reach.ahead is not None}
-
-
-def _body_rank(region: Region, index: int) -> int:
-    if index < len(region.outputs):
-        return region.outputs[index].type.rank
-    return region.states[index - len(region.outputs)].before.type.rank
-
-
-def _join(places: list[Place], like: Place) -> Place:
-    return Place(any(p.moving for p in places), like.axes)

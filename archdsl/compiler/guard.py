@@ -29,11 +29,6 @@ _REFUSED = (ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal)
 _WORDS = frozenset(dir(builtins)) - BUILTINS  # builtins stay what they are: an argument of such a name is refused too
 
 
-def names(text: str) -> set[str]:
-    """Every name a piece of source reads."""
-    return {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
-
-
 def check(generated: str, support: Iterable[str]) -> None:
     """Raises ValueError if generated text reaches for anything it has no business with. support: names defined beside it."""
     tree = ast.parse(generated)

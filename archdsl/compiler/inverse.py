@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archdsl.compiler.structure import CALLS, carried, feeds, reads, rounds_of
 from archdsl.diagnostics.diagnostic import Diagnostic, Severity
-from archdsl.graph.ir import Graph, Node, Region, Value
-from archdsl.primitives import TABLE
+from archdsl.graph.ir import Graph, Instance, Node, Region, Value
+from archdsl.primitives import TABLE as PRIMITIVES
+from archdsl.structural import TABLE as STRUCTURAL
+from archdsl.structural.base import carried
+from archdsl.structural.reading import feeds, goes_back, reads, transparent
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Step:
     unknown: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inverse:
     """How a region's inputs at the positions `unknown` follow; `outputs` are the positions of the outputs that takes."""
 
@@ -44,9 +46,8 @@ class Inverse:
     @property
     def given(self) -> list[Value]:
         """What the method takes: the outputs, the inputs that are known, the captured values. Each value once."""
-        region, missing = self.region, {id(v) for v in self.wanted}
-        values = [region.outputs[i] for i in self.outputs] + [v for v in region.all_inputs if id(v) not in missing]
-        return list({id(v): v for v in values}.values())
+        region, missing = self.region, set(self.wanted)
+        return list(dict.fromkeys([*(region.outputs[i] for i in self.outputs), *(v for v in region.all_inputs if v not in missing)]))
 
 
 @dataclass(frozen=True)
@@ -66,23 +67,26 @@ class Inverses:
     """The inverses of a graph's regions, each found once."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, tuple[int, ...]], Inverse | Obstacle] = {}
+        self._found: dict[tuple[Region, tuple[int, ...]], Inverse | Obstacle] = {}
 
     def of(self, region: Region, unknown: tuple[int, ...] | None = None) -> Inverse | Obstacle:
         """The inverse for the inputs at these positions (all of them by default), or what stands in its way."""
         wanted = tuple(range(len(region.inputs))) if unknown is None else unknown
-        key = (id(region), wanted)
+        key = (region, wanted)
         if key not in self._found:
             self._found[key] = _Search(self, region, wanted).run()
         return self._found[key]
 
-    def rounds(self, node: Node, all_rounds: bool = False) -> list[Inverse] | Obstacle:
-        """The inverses of the rounds of a repeat, last to first: all but the first's, whose inputs need not be found, or all."""
-        assert node.instance is not None
-        regions = [(node.instance.rounds or [])[i] for i in rounds_of(node)]
+    def through(self, node: Node, unknown: list[int]) -> list[Inverse] | Obstacle:
+        """The inverses that a structural node's inputs at these positions follow through, in the order they run."""
+        regions = STRUCTURAL[node.op].undone(node, unknown)
+        return self.each(regions) if regions is not None else Obstacle(node, f"`{said(node)}` cannot be undone")
+
+    def each(self, regions: list[tuple[Region, tuple[int, ...]]]) -> list[Inverse] | Obstacle:
+        """The inverses of several regions, or what stands in the way of the first that has none."""
         found: list[Inverse] = []
-        for region in reversed(regions if all_rounds else regions[1:]):
-            inverse = self.of(region, tuple(range(carried(node))))
+        for region, positions in regions:
+            inverse = self.of(region, positions)
             if isinstance(inverse, Obstacle):
                 return inverse
             found.append(inverse)
@@ -90,16 +94,11 @@ class Inverses:
 
     def below(self, step: Step) -> list[Inverse]:
         """The inverses that solving a step goes through; [] for a primitive."""
-        node = step.node
-        if not step.unknown or node.op not in CALLS:
+        if not step.unknown or step.node.op not in STRUCTURAL:
             return []
-        if node.op == "repeat":
-            found = self.rounds(node, all_rounds=True)
-            assert isinstance(found, list)
-            return found
-        inverse = self.of(feeds(node)[0].region, step.unknown)
-        assert isinstance(inverse, Inverse)
-        return [inverse]
+        found = self.through(step.node, list(step.unknown))
+        assert isinstance(found, list)
+        return found
 
 
 class _Search:
@@ -107,25 +106,25 @@ class _Search:
 
     def __init__(self, all_: Inverses, region: Region, unknown: tuple[int, ...]):
         self.all, self.region, self.unknown = all_, region, unknown
-        missing = {id(region.inputs[i]) for i in unknown}
-        self.known = {id(v) for v in [*region.outputs, *region.all_inputs] if id(v) not in missing or any(v is o for o in region.outputs)}
+        missing = {region.inputs[i] for i in unknown} - set(region.outputs)
+        self.known = {v for v in [*region.outputs, *region.all_inputs] if v not in missing}
         self.steps: list[Step] = []
         self.obstacle: Obstacle | None = None
 
     def run(self) -> Inverse | Obstacle:
         wanted = [self.region.inputs[i] for i in self.unknown]
-        while not all(id(v) in self.known for v in wanted):
+        while not self.known.issuperset(wanted):
             if not (self._forward() or self._backward()):
                 return self.obstacle or Obstacle(None, f"what `{self.region.name}` gives does not determine what it was given")
         steps, used = self._needed(wanted)
-        outputs = tuple(i for i, v in enumerate(self.region.outputs) if id(v) in used)
+        outputs = tuple(i for i, v in enumerate(self.region.outputs) if v in used)
         return Inverse(self.region, self.unknown, outputs, steps)
 
     def _forward(self) -> bool:
         """Computes every node whose inputs are known."""
         changed = False
         for node in self.region.nodes:
-            if all(id(v) in self.known for v in [*node.inputs, *reads(node)]) and not all(id(v) in self.known for v in node.outputs):
+            if self.known.issuperset([*node.inputs, *reads(node)]) and not self.known.issuperset(node.outputs):
                 self._take(Step(node), node.outputs)
                 changed = True
         return changed
@@ -134,8 +133,8 @@ class _Search:
         """Solves the last node whose outputs are known and whose inputs are not, if one can be."""
         refused: list[tuple[int, Obstacle]] = []
         for node in reversed(self.region.nodes):
-            missing = [i for i, v in enumerate(node.inputs) if id(v) not in self.known]
-            if not missing or not all(id(v) in self.known for v in node.outputs):
+            missing = [i for i, v in enumerate(node.inputs) if v not in self.known]
+            if not missing or not self.known.issuperset(node.outputs):
                 continue
             obstacle = self._refusal(node, missing)
             if obstacle is None:
@@ -147,69 +146,57 @@ class _Search:
 
     def _take(self, step: Step, values: list[Value]) -> None:
         self.steps.append(step)
-        self.known |= {id(v) for v in values}
+        self.known.update(values)
 
     def _refusal(self, node: Node, missing: list[int]) -> Obstacle | None:
         """Why a node cannot be solved for the inputs at these positions."""
-        if len({id(node.inputs[i]) for i in missing}) < len(missing):
+        if len({node.inputs[i] for i in missing}) < len(missing):
             return Obstacle(node, f"`{said(node)}` takes the same value twice")
-        if node.op in TABLE:
-            if TABLE[node.op].solvable(node, missing):
-                return None
-            return Obstacle(node, f"`{said(node)}` cannot be undone")
-        if node.op == "call":
-            region = feeds(node)[0].region
-            found = self.all.of(region, tuple(missing)) if missing[-1] < len(region.inputs) else None
-        elif node.op == "repeat":
-            whole = missing == list(range(carried(node)))
-            rounds = self.all.rounds(node, all_rounds=True) if whole else None
-            found = rounds if isinstance(rounds, Obstacle) or rounds is None else rounds[0]
-        else:
-            found = None
-        if isinstance(found, Inverse):
-            return None
-        return found or Obstacle(node, f"`{said(node)}` cannot be undone")
+        if node.op in STRUCTURAL:
+            found = self.all.through(node, missing)
+            return found if isinstance(found, Obstacle) else None
+        return None if PRIMITIVES[node.op].solvable(node, missing) else Obstacle(node, f"`{said(node)}` cannot be undone")
 
-    def _needed(self, wanted: list[Value]) -> tuple[tuple[Step, ...], set[int]]:
+    def _needed(self, wanted: list[Value]) -> tuple[tuple[Step, ...], set[Value]]:
         """The steps that lead to the wanted values, in order, and every value they use."""
-        used = {id(v) for v in wanted}
-        made = set()
+        used = set(wanted)
+        made: set[Value] = set()
         kept: list[Step] = []
         for step in reversed(self.steps):
             node = step.node
             values = [node.inputs[i] for i in step.unknown] or node.outputs
-            if not any(id(v) in used for v in values):
+            if used.isdisjoint(values):
                 continue
             kept.append(step)
-            made |= {id(v) for v in values}
+            made.update(values)
             others = [v for i, v in enumerate(node.inputs) if i not in step.unknown]
-            used |= {id(v) for v in ([*others, *node.outputs] if step.unknown else [*others, *reads(node)])}
+            used.update([*others, *node.outputs] if step.unknown else [*others, *reads(node)])
         return tuple(reversed(kept)), used - made
 
 
 def said(node: Node) -> str:
     """A node as a spec calls it."""
     if node.op == "pointwise":
-        return str(node.attrs["function"]).rstrip("_")
+        return str(node.attrs.function).rstrip("_")
     if node.op == "act":
-        return str(getattr(node.attrs.get("act"), "name", "act"))
-    return node.instance.region.name if node.op == "call" and node.instance is not None and node.instance.region is not None else node.op
+        return str(node.attrs.act.name)
+    return STRUCTURAL[node.op].said(node) if node.op in STRUCTURAL else node.op
 
 
 def random(node: Node) -> bool:
     """Whether running a node draws random numbers while training."""
-    if node.op in TABLE:
-        return TABLE[node.op].random(node)
+    if node.op in PRIMITIVES:
+        return PRIMITIVES[node.op].random(node)
     return any(random(inner) for feed in feeds(node) for inner in feed.region.nodes)
 
 
 def reversible(node: Node, inverses: Inverses) -> list[Inverse] | Obstacle:
     """The inverses that a `reversible repeat` needs so that nothing but its first inputs and its results must be kept."""
-    found = inverses.rounds(node)
+    rounds = STRUCTURAL[node.op].undone(node, list(range(carried(node)))) or []
+    found = inverses.each(rounds[:-1])  # the first round comes last, and what it was given is kept
     if isinstance(found, Obstacle):
         return found
-    assert node.instance is not None
-    for region in dict.fromkeys(node.instance.rounds or []):
+    for region in dict.fromkeys(feed.region for feed in feeds(node)):
         if _has_aux(region):
             return Obstacle(None, f"`{region.name}` has a side loss, which is computed in the forward pass only")
     for inverse in found:
@@ -232,11 +219,11 @@ def _drawing(inverse: Inverse, inverses: Inverses) -> list[tuple[Region, Node]]:
 
 def _met_otherwise(drawn: list[tuple[Region, Node]]) -> Node | None:
     """A use that would draw other numbers: one that is no part of its own while there are several, or a part that is used twice."""
-    seen: dict[int, Node] = {}
+    seen: dict[Instance, Node] = {}
     for region, node in drawn if len(drawn) > 1 else []:
-        if node.op != "call" or node.instance is None or node.instance.owner is not region:
+        if transparent(node) is None or node.instance is None or node.instance.owner is not region:
             return node
-        if seen.setdefault(id(node.instance), node) is not node:
+        if seen.setdefault(node.instance, node) is not node:
             return node
     return None
 
@@ -250,7 +237,7 @@ def reversible_warnings(graph: Graph) -> list[Diagnostic]:
     inverses, found = Inverses(), []
     for _, region in graph.walk():
         for node in region.nodes:
-            if node.op == "repeat" and node.attrs.get("reversible"):
+            if goes_back(node):
                 obstacle = reversible(node, inverses)
                 if isinstance(obstacle, Obstacle):
                     hint = "A round that adds to one part what a function makes of another can be undone: `return b, a + f(b)`."

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from archdsl.compiler import text
+from archdsl.compiler.context import Context
 from archdsl.compiler.flow import Flow
 from archdsl.compiler.members import member, stand_in
-from archdsl.compiler.names import RESERVED, Scope, attribute, identifier
+from archdsl.compiler.names import RESERVED, Scope, attribute
+from archdsl.compiler.nodetext import Ask, Definition, NodeText, Placement, lengths_source, mark
 from archdsl.compiler.plan import Needs, readings
-from archdsl.compiler.structure import reads
-from archdsl.graph.ir import Axis, Instance, Kind, Node, Value
+from archdsl.graph.ir import Axis, Instance, Kind, Node, Region, Value
 from archdsl.graph.sizes import Poly, Size, source
-from archdsl.primitives import TABLE
-
-if TYPE_CHECKING:
-    from archdsl.compiler.module import ModuleWriter
+from archdsl.primitives import TABLE as PRIMITIVES
+from archdsl.structural import TABLE as STRUCTURAL
+from archdsl.structural.reading import reads
 
 INLINE = 88  # a value is put inside another expression only while that stays this short
-STATE_KEYS = ("clock", "fixed")  # of a state dict, beside the slots
 COMMENT = 100  # shapes are noted only on lines that stay this short
 
 
@@ -30,15 +30,15 @@ class Method:
     or written (`source` holds the name to call it by).
     """
 
-    def __init__(self, owner: ModuleWriter, flow: Flow | None, needs: Needs, indent: int = 2):
-        self.owner, self.region, self.flow, self.needs = owner, owner.region, flow, needs
-        self.indent = indent
+    def __init__(self, context: Context, region: Region, flow: Flow | None, needs: Needs):
+        self.context, self.region, self.flow, self.needs = context, region, flow, needs
+        self.indent = 2
         self.lines: list[str] = []
-        self.scope = Scope(RESERVED | owner.file.globals)
-        self.source: dict[int, str] = {}
-        self.pending: dict[int, str] = {}
-        self.uses: dict[int, int] = {}
-        self.modules: dict[int, str] = {}  # id(Instance) -> local name of a borrowed one
+        self.scope = Scope(RESERVED | context.globals)
+        self.source: dict[Value, str] = {}
+        self.pending: dict[Value, str] = {}
+        self.uses: Counter[Value] = Counter()
+        self.modules: dict[Instance, str] = {}  # local names of borrowed ones
         self.size_names: dict[str, str] = {}
         self.handed_sizes: dict[str, str] = {}
         self.frozen_sizes: set[str] = set()
@@ -51,11 +51,11 @@ class Method:
         out = []
         for value in values:
             name = self.scope.claim(value.name or default)
-            self.source[id(value)] = name
+            self.source[value] = name
             out.append(f"{name}: Tensor")
         for instance in self.region.borrowed:
             name = self.scope.claim(attribute(instance.name))
-            self.modules[id(instance)] = name
+            self.modules[instance] = name
             out.append(f"{name}: {'Tensor' if '' in instance.weights else 'nn.Module'}")
         return out
 
@@ -63,7 +63,7 @@ class Method:
         """Declarations of lengths and sizes that must be handed in; claims their names."""
         out = []
         for ragged in sorted(self.needs.lengths):
-            keyword = self.owner.plan.keyword(ragged)
+            keyword = self.context.plan.keyword(ragged)
             self.scope.taken.add(keyword)
             out.append(f"{keyword}: Tensor | None = None")
         for symbol in sorted(self.needs.sizes):
@@ -86,39 +86,32 @@ class Method:
     def count(self, nodes: Iterable[Node], ends: Iterable[Value]) -> None:
         """Counts the uses of every value by these nodes and at the end."""
         for node in nodes:
-            for value in reads(node):
-                self.uses[id(value)] = self.uses.get(id(value), 0) + 1
-        for value in ends:
-            self.uses[id(value)] = self.uses.get(id(value), 0) + 1
+            self.uses.update(reads(node))
+        self.uses.update(ends)
 
     # ---- values ----
 
     def name(self, value: Value) -> str:
         """A name (or another short, repeatable expression) for a value; a pending one is written now."""
-        if id(value) in self.pending:
-            self._write(value, self.pending.pop(id(value)))
-        return self.source[id(value)]
+        if value in self.pending:
+            self._write(value, self.pending.pop(value))
+        return self.source[value]
 
     def expression(self, value: Value) -> str:
         """The value's expression, to be used exactly once."""
-        if id(value) in self.pending:
-            return self.pending.pop(id(value))
-        return self.source[id(value)]
+        if value in self.pending:
+            return self.pending.pop(value)
+        return self.source[value]
 
     def flush(self) -> None:
         """Writes everything pending: before a block whose lines may run more than once, or never."""
-        for value, expression in [(v, self.pending[id(v)]) for v in self._order if id(v) in self.pending]:
-            del self.pending[id(value)]
-            self._write(value, expression)
-
-    @property
-    def _order(self) -> list[Value]:
-        return [v for node in self.region.nodes for v in node.outputs]
+        for value in [v for node in self.region.nodes for v in node.outputs if v in self.pending]:
+            self._write(value, self.pending.pop(value))
 
     def fresh(self, value: Value) -> str:
         """Claims a local name for a value."""
         name = self.scope.claim(value.name or short_name(value))
-        self.source[id(value)] = name
+        self.source[value] = name
         return name
 
     def temporary(self, base: str) -> str:
@@ -127,55 +120,79 @@ class Method:
     def _write(self, value: Value, expression: str) -> None:
         self.assign(self.fresh(value), expression, str(value.type) if value.type.rank else "")
 
-    def define(self, values: list[Value], expression: str) -> None:
+    def targets(self, values: Iterable[Value]) -> list[str]:
+        """Names for results, `_` for those that are not used."""
+        return [self.fresh(v) if self.uses[v] else "_" for v in values]
+
+    def define(self, values: Sequence[Value], expression: str) -> None:
         """Gives values their expression: kept pending, made an alias, or written."""
         if len(values) > 1:
-            names = [self.fresh(v) if self.uses.get(id(v)) else "_" for v in values]
-            self.assign(", ".join(names), expression)
+            self.assign(", ".join(self.targets(values)), expression)
             return
         (value,) = values
         if is_path(expression):
-            self.source[id(value)] = expression
-        elif self.uses.get(id(value)) == 1 and value.name is None and len(expression) <= INLINE:
-            self.pending[id(value)] = expression
+            self.source[value] = expression
+        elif self.uses[value] == 1 and value.name is None and len(expression) <= INLINE:
+            self.pending[value] = expression
         else:
             self._write(value, expression)
 
-    def compose(self, values: list[Value], make: object) -> str:
-        """The expression `make(args)` with pending values put inside where that keeps it short and runs each exactly once."""
-        assert callable(make)
-        args, waiting = [], {}
-        for i, value in enumerate(values):
-            if id(value) in self.pending:
-                marker = f"pending_{i}_"
-                waiting[marker] = value
-                args.append(marker)
-            else:
-                args.append(self.source[id(value)])
-        template = make(args)
+    def compose(self, values: Sequence[Value], make: Callable[[list[str]], str]) -> str:
+        """The expression `make(sources)` with pending values put inside where that keeps it short and runs each exactly once."""
+        return self._put(values, text.tidy(make([mark(i) for i in range(len(values))])), {})
+
+    def place(self, made: NodeText, values: Sequence[Value]) -> str:
+        """The text of a primitive node that reads these values, as `compose` would put it."""
+        return self._put(values, made.expressions[0], self.answers(made))
+
+    def _put(self, values: Sequence[Value], template: str, known: dict[str, str]) -> str:
         counts, deferred = text.usage(template)
-        for marker, value in list(waiting.items()):
-            if counts.get(marker, 0) != 1 or marker in deferred:
-                template = text.substitute(template, {marker: self.name(value)}) if marker in counts else template
-                del waiting[marker]
+        waiting: dict[str, Value] = {}
+        for i, value in enumerate(values):
+            if value in self.pending:
+                waiting[mark(i)] = value
+            else:
+                known[mark(i)] = self.source[value]
+        for place, value in list(waiting.items()):
+            if counts.get(place, 0) != 1 or place in deferred:
+                del waiting[place]
+                if place in counts:
+                    known[place] = self.name(value)
         while waiting:
-            full = text.substitute(template, {m: self.pending[id(v)] for m, v in waiting.items()})
-            if len(full) <= INLINE:
-                break
-            marker = max(waiting, key=lambda m: len(self.pending[id(waiting[m])]))
-            if len(self.pending[id(waiting[marker])]) < 12:
-                break
-            template = text.substitute(template, {marker: self.name(waiting.pop(marker))})
-        return text.substitute(template, {m: self.pending.pop(id(v)) for m, v in waiting.items()})
+            inside = {place: self.pending[value] for place, value in waiting.items()}
+            full = text.fill(template, known | inside)
+            longest = max(inside, key=lambda place: len(inside[place]))
+            if len(full) <= INLINE or len(inside[longest]) < 12:
+                for value in waiting.values():
+                    del self.pending[value]
+                return full
+            known[longest] = self.name(waiting.pop(longest))
+        return text.fill(template, known)
+
+    # ---- what primitive nodes ask for ----
+
+    def answers(self, made: NodeText) -> dict[str, str]:
+        """Sources for the places of a text; what it calls is noted."""
+        self.context.support |= made.support
+        return {f"**{place}" if isinstance(ask, Placement) else place: self._answer(ask, made.node) for place, ask in made.asks.items()}
+
+    def _answer(self, ask: Ask, node: Node) -> str:
+        if isinstance(ask, Poly):
+            return self.size(ask)
+        if isinstance(ask, Instance):
+            return self.instance(ask, node)
+        if isinstance(ask, Definition):
+            return self.context.define(ask.name, ask.source)
+        return self.placement(ask.kind) if isinstance(ask, Placement) else self.batch
 
     # ---- instances, sizes, lengths ----
 
     def instance(self, instance: Instance, node: Node | None = None) -> str:
         """Source of an instance: an attribute of this class, the parameter it was handed in as, or a part of what `node` goes through."""
-        known = self.modules.get(id(instance))
+        known = self.modules.get(instance)
         if known is not None:
             return known
-        through: Instance | None = node.attrs.get("through") if node is not None else None
+        through: Instance | None = node.through if node is not None else None
         if through is not None and instance.owner is not self.region:
             return member(instance, self.instance(through))
         return member(instance)
@@ -192,8 +209,8 @@ class Method:
     def _exact(self, size: Poly) -> str | None:
         for value in self.given:
             for i, axis in enumerate(value.type.axes):
-                if axis.size == size and id(value) in self.source:
-                    return f"{self.source[id(value)]}.shape[{i - value.type.rank}]"
+                if axis.size == size and value in self.source:
+                    return f"{self.source[value]}.shape[{i - value.type.rank}]"
         return None
 
     def _symbol(self, symbol: str) -> str:
@@ -206,10 +223,10 @@ class Method:
         wanted = {s: n for s, n in self.size_names.items() if s not in self.handed_sizes}
         lines = []
         for symbol, value, axis in readings(self.given):
-            if symbol not in wanted or id(value) not in self.source:
+            if symbol not in wanted or value not in self.source:
                 continue
             size = value.type.axes[axis].size
-            shape = f"{self.source[id(value)]}.shape[{axis}]"
+            shape = f"{self.source[value]}.shape[{axis}]"
             expression = shape if isinstance(size, Poly) and size.name else text.substitute(_solved(size, symbol), {"size_": shape})
             lines.append(text.INDENT * 2 + f"{wanted.pop(symbol)} = {expression}\n")
         if wanted:
@@ -223,19 +240,17 @@ class Method:
         if self.over_time(axis):
             return "clock.count"
         base, *changes = axis.ragged.split(";")
-        keyword = self.owner.plan.keyword(base)
-        if not changes:
-            return keyword
-        self.owner.file.support.add("changed_lengths")
-        return f'changed_lengths({keyword}, "{";".join(c for c in changes if set(c) <= set("0123456789-*,"))}")'
+        if changes:
+            self.context.support.add("changed_lengths")
+        return lengths_source(self.context.plan.keyword(base), changes)
 
     def placement(self, kind: Kind) -> str:
         """Keyword arguments that give a new tensor this method's device, and the dtype that goes with a kind of numbers."""
-        inputs = [v for v in self.region.all_inputs if id(v) in self.source]
-        floats = [f"{self.source[id(v)]}.dtype" for v in inputs if v.type.kind == "float"]
+        inputs = [v for v in self.region.all_inputs if v in self.source]
+        floats = [f"{self.source[v]}.dtype" for v in inputs if v.type.kind == "float"]
         weights = [self.instance(i) + (f".{n}" if n else "") for i in self._instances() for n, w in i.weights.items() if w.kind == "float"]
-        near = [self.source[id(v)] for v in inputs] + weights
-        floats += [f"{w}.dtype" for w in weights] + [f"{self.source[id(v)]}.dtype.to_real()" for v in inputs if v.type.kind == "complex"]
+        near = [self.source[v] for v in inputs] + weights
+        floats += [f"{w}.dtype" for w in weights] + [f"{self.source[v]}.dtype.to_real()" for v in inputs if v.type.kind == "complex"]
         if like := stand_in(self.region):
             floats.append(f"self.{like}.dtype")
         dtype = floats[0] if floats else "torch.get_default_dtype()"
@@ -251,67 +266,36 @@ class Method:
     def batch(self) -> str:
         """Source of the batch size."""
         values = [*self.region.all_inputs, *self.region.outputs]  # of an inverse, the outputs are what is given
-        return next(f"{self.source[id(v)]}.shape[0]" for v in values if v.type.batched and id(v) in self.source)
+        return next(f"{self.source[v]}.shape[0]" for v in values if v.type.batched and v in self.source)
 
     def over_time(self, axis: Axis) -> bool:
         return self.flow is not None and axis.identity in self.flow.time
 
-    def slot(self, occurrence: str) -> str:
-        key = identifier(occurrence)
-        return f'state.setdefault("{key + "_" if key in STATE_KEYS else key}", {{}})'
+    # ---- lines that hold others ----
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """`head`, and what is written inside the context below it."""
+        self.line(head)
+        self.indent += 1
+        yield
+        self.indent -= 1
+
+    def definition(self, name: str, declared: list[str], result: str, doc: str = "") -> str:
+        """The whole method: signature, docstring, sizes, body."""
+        head = f"    def {name}({', '.join(declared)}) -> {result}:\n"
+        if len(head) > text.WIDTH + 1:
+            inner = f"        {', '.join(declared)}\n"
+            if len(inner) > text.WIDTH + 1:
+                inner = "".join(f"        {d},\n" for d in declared)
+            head = f"    def {name}(\n{inner}    ) -> {result}:\n"
+        written = f'        """{doc}"""\n' if doc else ""
+        return head + written + "".join(self.prologue()) + "".join(self.lines)
 
 
-class NodeEmitter:
-    """What a primitive sees while it writes its text (see emit.py)."""
-
-    def __init__(self, method: Method, node: Node, stepping: bool):
-        self._method, self._node, self._stepping = method, node, stepping
-
-    @property
-    def self(self) -> str:
-        assert self._node.instance is not None
-        return self._method.instance(self._node.instance, self._node)
-
-    def weight(self, name: str) -> str:
-        return f"{self.self}.{name}" if name else self.self
-
-    def module_source(self, name: str) -> str:
-        return self._method.instance(self._node.attrs[name], self._node)
-
-    def define(self, name: str, source: str) -> str:
-        return self._method.owner.file.define(name, source)
-
-    training = "self.training"
-
-    def placement(self, kind: Kind) -> str:
-        return self._method.placement(kind)
-
-    @property
-    def batch(self) -> str:
-        return self._method.batch
-
-    def support(self, name: str) -> str:
-        self._method.owner.file.support.add(name)
-        return name
-
-    def size(self, size: Size) -> str:
-        return self._method.size(size)
-
-    def lengths(self, axis: Axis) -> str | None:
-        if axis.ragged is not None and not self._stepping and self._method.over_time(axis):
-            return None
-        return self._method.lengths(axis)
-
-    @property
-    def slot(self) -> str:
-        return self._method.slot(self._node.occurrence)
-
-    @property
-    def clock(self) -> str:
-        return "clock"
-
-    def over_time(self, axis: Axis) -> bool:
-        return self._stepping and self._method.over_time(axis)
+def returned(values: Sequence[Value]) -> str:
+    """The annotation of what a method returns."""
+    return "Tensor" if len(values) == 1 else f"tuple[{', '.join(['Tensor'] * len(values))}]"
 
 
 def is_path(expression: str) -> bool:
@@ -319,17 +303,16 @@ def is_path(expression: str) -> bool:
     return all(part.isidentifier() for part in expression.split(".")) or expression.isdigit()
 
 
-_SHORT = {"call": "h", "repeat": "x", "loop": "x", "scan": "y", "cell": "h", "route": "y", "skip": "y", "train": "y"}
-
-
 def short_name(value: Value) -> str:
     """A name for a value the spec left unnamed, from the op that made it."""
     node = value.node
     if node is None:
         return "x"
-    if node.instance is not None and node.op not in ("repeat", "loop", "linear", "param"):
+    structural = STRUCTURAL.get(node.op)
+    by_part = structural.by_part if structural is not None else node.op not in ("linear", "param")
+    if node.instance is not None and by_part:
         return attribute(node.instance.name.lower())
-    return (TABLE[node.op].short if node.op in TABLE else _SHORT[node.op]) or attribute(node.op)
+    return (structural or PRIMITIVES[node.op]).short or attribute(node.op)
 
 
 def _solved(size: Size, symbol: str) -> str:
@@ -344,4 +327,4 @@ def _solved(size: Size, symbol: str) -> str:
     return f"({expression}) // {numerator}" if numerator != 1 else expression
 
 
-__all__ = ["Method", "NodeEmitter", "is_path", "short_name"]
+__all__ = ["Method", "is_path", "returned", "short_name"]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from archdsl.compiler import text
 from archdsl.compiler.body import write_body
-from archdsl.compiler.flow import Flow
+from archdsl.compiler.context import Context
+from archdsl.compiler.inverting import write_inverses
 from archdsl.compiler.kernels import converted, step_lines
 from archdsl.compiler.members import empty, init_literal, member, plain, safe, stand_in, taken
-from archdsl.compiler.method import Method
+from archdsl.compiler.method import Method, returned
 from archdsl.compiler.names import identifier
-from archdsl.compiler.plan import Plan
-from archdsl.graph.ir import Instance, Region, Value
-from archdsl.primitives import TABLE
+from archdsl.compiler.plan import Variant
+from archdsl.compiler.root import root_methods
+from archdsl.compiler.scans import scan_methods
+from archdsl.graph.ir import Instance, Region
+from archdsl.primitives import TABLE as PRIMITIVES
 from archdsl.primitives.library import index
-
-if TYPE_CHECKING:
-    from archdsl.compiler.file import FileWriter
+from archdsl.structural import TABLE as STRUCTURAL
 
 OWN = "@"  # stands for the class's own name until it is known
 
@@ -25,9 +24,8 @@ OWN = "@"  # stands for the class's own name until it is known
 class ModuleWriter:
     """The class of one region."""
 
-    def __init__(self, file: FileWriter, region: Region):
-        self.file, self.region = file, region
-        self.plan: Plan = file.plan
+    def __init__(self, context: Context, region: Region):
+        self.context, self.region = context, region
         self.kernel = converted(region)
 
     def text(self) -> str:
@@ -62,13 +60,11 @@ class ModuleWriter:
         return ["\n", "    init = {\n", *(f'        "{name}": {value},\n' for name, value in entries), "    }\n"]
 
     def _draws(self) -> list[str]:
-        names = self.file.inversions.draws(self.region)
+        names = self.context.inversions.draws(self.region)
         return [f"\n    draws = ({', '.join(f'{chr(34)}{n}{chr(34)}' for n in names)},)\n"] if names else []
 
     def _constructor(self) -> list[str]:
-        loops = {
-            identifier(n.instance.name): n.attrs["count"] for n in self.region.nodes if n.op == "loop" and n.attrs["named"] and n.instance
-        }
+        loops = self._loops()
         like = stand_in(self.region)
         if not (self.region.instances or self.region.aux or self.region.taps or self.kernel or loops or like):
             return []
@@ -76,7 +72,7 @@ class ModuleWriter:
         for instance in self.region.instances.values():
             lines.append(self._member(instance))
         if self.kernel is not None:
-            self.file.support.add("scan_kernel")
+            self.context.support.add("scan_kernel")
             lines.append("        self.kernel = scan_kernel(self.step_text)\n")
         if like:
             lines.append(f'        self.register_buffer("{like}", torch.empty(0), persistent=False)  # has the dtype of the model\n')
@@ -89,6 +85,15 @@ class ModuleWriter:
             lines.append("        self.taps: dict[str, Tensor] = {}\n")
             lines.append("        self.tapping = False\n")
         return lines
+
+    def _loops(self) -> dict[str, int]:
+        """The loops that a built module may run more or less often."""
+        found = {}
+        for node in self.region.nodes:
+            count = STRUCTURAL[node.op].counted(node) if node.op in STRUCTURAL else None
+            if count is not None and node.instance is not None:
+                found[identifier(node.instance.name)] = count
+        return found
 
     def _member(self, instance: Instance) -> str:
         name = identifier(instance.name)
@@ -103,67 +108,46 @@ class ModuleWriter:
     def _made(self, instance: Instance) -> str:
         """Source that makes an instance."""
         if instance.rounds is not None:
-            names = [self.file.class_of(r) for r in instance.rounds]
+            names = [self.context.classes[r] for r in instance.rounds]
             if len(names) > 1 and len(set(names)) == 1:
                 return f"nn.ModuleList({names[0]}() for _ in range({len(names)}))"
             return f"nn.ModuleList([{', '.join(f'{n}()' for n in names)}])"
         if instance.region is not None:
-            return f"{self.file.class_of(instance.region)}()"
-        made = TABLE[instance.op].module(instance.node) if instance.op in TABLE and instance.node is not None else None
+            return f"{self.context.classes[instance.region]}()"
+        made = PRIMITIVES[instance.op].module(instance.node) if instance.op in PRIMITIVES and instance.node is not None else None
         if made is not None:
-            self.file.support |= text.usage(made)[0].keys() & index().keys()
+            called = made.partition("(")[0]
+            self.context.support |= {called} & index().keys()
             return text.tidy(made)
-        self.file.support.add("Weights")
+        self.context.support.add("Weights")
         fixed = [f'"{n}"' for n, w in instance.weights.items() if not w.trainable]
         parts = [f"buffers=({', '.join(fixed)},)"] if fixed else []
         parts += [f"{identifier(n)}={empty(w)}" for n, w in instance.weights.items()]
         return text.tidy(f"Weights({', '.join(parts)})")
 
     def _methods(self) -> list[str]:
-        from archdsl.compiler.inversion import write_inverses
-        from archdsl.compiler.root import root_methods
-        from archdsl.compiler.scans import scan_methods
-
-        if self.region.kind == "scan":
-            return scan_methods(self)
-        if self.region is self.plan.graph.root:
-            return root_methods(self) + write_inverses(self)
-        methods = [self.whole("forward")]
-        methods += [self._step(flow) for flow in self.plan.variants.get(id(self.region), [])]
-        return methods + write_inverses(self)
-
-    def whole(self, name: str) -> str:
-        """The whole-sequence form."""
-        method = Method(self, None, self.plan.of(self.region, None))
-        values = method.parameters(self.region.all_inputs)
-        declared = ["self", *values, *method.extras()]
-        write_body(method)
-        return self.finish(method, name, declared, returned(self.region.outputs))
-
-    def _step(self, flow: Flow) -> str:
-        """A step form: inputs hold the new positions only."""
-        method = Method(self, flow, self.plan.of(self.region, flow))
-        values = method.parameters(self.region.all_inputs)
-        declared = ["self", *values, "state: dict", "clock: Clock", *method.extras()]
-        self.file.support.add("Clock")
-        write_body(method)
-        return self.finish(method, self.plan.method(flow), declared, returned(self.region.outputs))
-
-    def finish(self, method: Method, name: str, declared: list[str], result: str, doc: str = "") -> str:
-        """Signature, docstring, sizes, body."""
-        head = f"    def {name}({', '.join(declared)}) -> {result}:\n"
-        if len(head) > text.WIDTH + 1:
-            inner = f"        {', '.join(declared)}\n"
-            if len(inner) > text.WIDTH + 1:
-                inner = "".join(f"        {d},\n" for d in declared)
-            head = f"    def {name}(\n{inner}    ) -> {result}:\n"
-        written = f'        """{doc}"""\n' if doc else ""
-        return head + written + "".join(method.prologue()) + "".join(method.lines)
+        context, region = self.context, self.region
+        if region.kind == "scan":
+            return scan_methods(context, region, self.kernel)
+        own = root_methods(context) if region is context.graph.root else _forms(context, region)
+        return own + write_inverses(context, region)
 
 
-def returned(values: list[Value]) -> str:
-    """The annotation of what a method returns."""
-    return "Tensor" if len(values) == 1 else f"tuple[{', '.join(['Tensor'] * len(values))}]"
+def _forms(context: Context, region: Region) -> list[str]:
+    """The form over whole sequences, and the step forms."""
+    return [_form(context, variant) for variant in (context.plan.whole(region), *context.plan.steps.get(region, []))]
 
 
-__all__ = ["OWN", "ModuleWriter", "returned"]
+def _form(context: Context, variant: Variant) -> str:
+    """One form; the inputs of a step form hold the new positions only."""
+    method = Method(context, variant.region, variant.flow, variant.needs)
+    declared = ["self", *method.parameters(variant.region.all_inputs)]
+    if variant.form is not None:
+        context.support.add("Clock")
+        declared += ["state: dict", "clock: Clock"]
+    declared += method.extras()
+    write_body(method)
+    return method.definition(variant.form or "forward", declared, returned(variant.region.outputs))
+
+
+__all__ = ["OWN", "ModuleWriter"]

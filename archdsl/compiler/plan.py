@@ -1,6 +1,6 @@
 """What each emitted method must be handed: lengths of ragged axes, sizes its inputs do not show, a decoding state and clock.
 
-Found by asking every primitive for its text once, with an emitter that only takes notes.
+Read off the texts of primitive nodes (see nodetext.py) and what structural operations say of theirs, then handed upwards.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from archdsl.compiler.causality import Report, causality
-from archdsl.compiler.flow import FIXED, Flow, Flows, Place
-from archdsl.compiler.structure import CALLS, body_of, feeds
-from archdsl.graph.ir import Axis, Graph, Kind, Node, Region, Value
+from archdsl.compiler.flow import Flow, Flows
+from archdsl.compiler.nodetext import NodeTexts
+from archdsl.graph.ir import Axis, Graph, Node, Region, Value
 from archdsl.graph.sizes import Poly, Size
-from archdsl.primitives import TABLE
+from archdsl.structural import TABLE as STRUCTURAL
+from archdsl.structural.reading import feeds, transparent
+from archdsl.structural.time import FIXED, Place
 
 
 @dataclass(eq=False)
@@ -33,84 +35,37 @@ class Needs:
         return before != (len(self.lengths), len(self.sizes), self.stateful)
 
 
-class Probe:
-    """An emitter that writes down what it is asked for (see emit.py)."""
+@dataclass(eq=False)
+class Variant:
+    """One region in one form: over whole sequences (flow None), or for the new positions of a flow.
 
-    def __init__(self, node: Node, flow: Flow | None):
-        self.node, self.flow = node, flow
-        self.symbols: set[str] = set()
-        self.ragged: set[str] = set()
-        self.stateful = False
+    runs: for each structural node the variants that it runs, one per feed. form: its step method, where it has one.
+    """
 
-    self = property(lambda me: f"self.{me.node.instance.name}" if me.node.instance else "self")
-
-    def weight(self, name: str) -> str:
-        return f"{self.self}.{name}" if name else str(self.self)
-
-    def module_source(self, name: str) -> str:
-        return f"self.{self.node.attrs[name].name}"
-
-    def support(self, name: str) -> str:
-        return name
-
-    def define(self, name: str, source: str) -> str:
-        return name
-
-    def size(self, size: Size) -> str:
-        if isinstance(size, Poly):
-            self.symbols |= size.symbols()
-        return f"({size})"
-
-    def lengths(self, axis: Axis) -> str | None:
-        if axis.ragged is None:
-            return None
-        if self.over_time(axis):
-            self.stateful = True
-            return "clock.count"
-        self.ragged.add(axis.ragged.partition(";")[0])
-        return "lengths"
+    region: Region
+    flow: Flow | None
+    needs: Needs = field(default_factory=Needs)
+    runs: dict[Node, list[Variant]] = field(default_factory=dict)
+    form: str | None = None
 
     @property
-    def slot(self) -> str:
-        self.stateful = True
-        return "state"
+    def decodes(self) -> bool:
+        return self.flow is not None
 
-    @property
-    def clock(self) -> str:
-        self.stateful = True
-        return "clock"
+
+class NodeForm:
+    """The form of the method that a structural node stands in (see structural/writer.py)."""
+
+    def __init__(self, plan: Plan, flow: Flow | None, node: Node):
+        self._plan, self._flow = plan, flow
+        self.whole = flow is None
+        self.stepping = flow is not None and flow.moves(node)
 
     def over_time(self, axis: Axis) -> bool:
-        return self.flow is not None and axis.identity in self.flow.time
+        return self._flow is not None and axis.identity in self._flow.time
 
-    training = "self.training"
-    batch = "x.shape[0]"
-
-    def placement(self, kind: Kind) -> str:
-        return "device=x.device" if kind == "int" else "device=x.device, dtype=x.dtype"
-
-
-def probe(node: Node, flow: Flow | None) -> Needs:
-    """The needs of one primitive node, in whole form (flow None) or in step form."""
-    primitive = TABLE[node.op]
-    args = [f"arg{i}" for i in range(len(primitive.reads(node)))]
-    whole = Probe(node, None)
-    text = primitive.emit(node, list(args), whole)
-    if flow is None:
-        return Needs(whole.ragged, whole.symbols)
-    step = Probe(node, flow)
-    stepped = primitive.step(node, list(args), step)
-    return Needs(step.ragged, step.symbols, step.stateful or stepped != text)
-
-
-def moving(flow: Flow, node: Node) -> bool:
-    """Whether a node must run anew at each decoding step."""
-    return any(flow.place(v).moving for v in node.inputs) or any(flow.place(v).moving for v in node.outputs)
-
-
-def kept(flow: Flow, node: Node) -> bool:
-    """Whether a node's result is computed once and kept while decoding: it is the same for all steps, but differs between sequences."""
-    return not moving(flow, node) and bool(node.inputs) and any(v.type.batched for v in node.outputs)
+    def row_wise(self, region: Region) -> bool:
+        return self._plan.row_wise(region)
 
 
 class Plan:
@@ -120,196 +75,162 @@ class Plan:
         self.graph = graph
         self.report: Report = causality(graph)
         self.flow: Flow | None = self.report.flow if self.report.decodable else None
-        self._needs: dict[int, Needs] = {}
-        self._order: list[tuple[Region, Flow | None]] = []
+        self.ragged = sorted({a.ragged.partition(";")[0] for v in graph.root.inputs for a in v.type.axes if a.ragged})
+        self.texts = NodeTexts(self.keyword)
+        self._variants: dict[Region | Flow, Variant] = {}  # in the order of their making: each after those it runs
+        self._row_wise: dict[Region, bool] = {}
         self._collect()
         while self._spread(state=True):
             pass
         while self._spread(state=False):
             pass
-        self.variants: dict[int, list[Flow]] = {}
-        for region, flow in self._order:
-            if flow is not None and self.of(region, flow).stateful:
-                self.variants.setdefault(id(region), []).append(flow)
-        self.ragged = sorted({a.ragged.partition(";")[0] for v in graph.root.inputs for a in v.type.axes if a.ragged})
+        self.steps: dict[Region, list[Variant]] = {}  # those that have a step method
+        for variant in self._variants.values():
+            if variant.flow is not None and variant.needs.stateful:
+                known = self.steps.setdefault(variant.region, [])
+                known.append(variant)
+                variant.form = "step" if len(known) == 1 else f"step_{len(known)}"
 
-    def of(self, region: Region, flow: Flow | None) -> Needs:
-        return self._needs[id(flow) if flow is not None else id(region)]
+    def whole(self, region: Region) -> Variant:
+        """The whole form of a region."""
+        return self._variants[region]
 
-    def method(self, flow: Flow) -> str:
-        """Name of the step method that runs a flow."""
-        index = self.variants[id(flow.region)].index(flow)
-        return "step" if index == 0 else f"step_{index + 1}"
+    def of(self, region: Region, flow: Flow | None) -> Variant:
+        """A region in the form for a flow (None: its whole form)."""
+        return self._variants[flow if flow is not None else region]
 
     def keyword(self, ragged: str) -> str:
         """The argument that brings the lengths of a ragged input."""
         return "lengths" if len(self.ragged) <= 1 else f"{ragged}_lengths"
 
-    def runs(self, node: Node, flow: Flow | None) -> list[tuple[Region, Flow | None]]:
-        """The regions a node runs and the form of each: a step form only where the node itself moves."""
-        regions = [f.region for f in feeds(node)]
-        if not regions or flow is None or not moving(flow, node) or node.op in ("scan", "cell"):
-            return [(r, None) for r in regions]
-        children = flow.children[id(node)]
-        if node.op == "loop":
-            return [(regions[0], children[0])]
-        return [(r, c) for r, c in zip(regions, children)]
-
     # ---- inside ----
 
     def _collect(self) -> None:
-        seen: set[int] = set()
-
-        def visit(region: Region, flow: Flow | None) -> None:
-            key = id(flow) if flow is not None else id(region)
-            if key in seen:
-                return
-            seen.add(key)
-            for node in region.nodes:
-                for child, inner in self.runs(node, flow):
-                    visit(child, inner)
-            self._order.append((region, flow))
-            self._needs[key] = self._own(region, flow)
-
-        visit(self.graph.root, None)
+        self._visit(self.graph.root, None)
         for _, region in self.graph.walk():  # parts that are owned but not called as a whole
-            visit(region, None)
+            self._visit(region, None)
         if self.flow is not None:
-            visit(self.graph.root, self.flow)
-            self.of(self.graph.root, self.flow).stateful = True
+            self._visit(self.graph.root, self.flow).needs.stateful = True
 
-    def _own(self, region: Region, flow: Flow | None) -> Needs:
-        needs = Needs()
-        for node in region.nodes:
-            if node.op in CALLS:
-                needs.merge(self._structural(node, flow))
+    def _visit(self, region: Region, flow: Flow | None) -> Variant:
+        key = flow if flow is not None else region
+        if key not in self._variants:
+            variant = Variant(region, flow)
+            for node in region.nodes:
+                if node.op in STRUCTURAL:
+                    variant.runs[node] = [self._visit(inner, of) for inner, of in self._below(node, flow)]
+            self._variants[key] = variant
+            variant.needs = self._own(variant)
+        return self._variants[key]
+
+    def _below(self, node: Node, flow: Flow | None) -> list[tuple[Region, Flow | None]]:
+        """The regions a node runs and the form of each: a step form only where the node itself moves."""
+        regions = [feed.region for feed in feeds(node)]
+        stepped = flow is not None and flow.moves(node) and STRUCTURAL[node.op].steps_below
+        children = flow.children.get(node) if flow is not None and stepped else None
+        return list(zip(regions, children or [None] * len(regions)))
+
+    def _own(self, variant: Variant) -> Needs:
+        needs, flow = Needs(), variant.flow
+        for node in variant.region.nodes:
+            if node.op in STRUCTURAL:
+                form = NodeForm(self, flow, node)
+                axis = STRUCTURAL[node.op].measured(node, form)
+                needs.lengths |= own_lengths(axis)
+                needs.stateful |= STRUCTURAL[node.op].keeps(node, form)
             else:
-                needs.merge(probe(node, flow if flow is not None and moving(flow, node) else None))
-            if flow is not None and kept(flow, node):
-                needs.stateful = True
-        for assumption in region.assumptions:
+                made = self.texts.of(node, flow)
+                needs.merge(Needs(made.lengths, made.symbols, made.stateful))
+            needs.stateful |= flow is not None and kept(flow, node)
+        for assumption in variant.region.assumptions:
             for size in (assumption.left, assumption.right):
                 needs.sizes |= size.symbols() if isinstance(size, Poly) else set()
-        needs.sizes -= shown(region)
-        return needs
-
-    def _structural(self, node: Node, flow: Flow | None) -> Needs:
-        needs = Needs()
-        if node.op == "scan":
-            axis = scan_time(node)
-            if flow is not None and moving(flow, node):
-                needs.stateful = axis.identity in flow.time
-            elif axis.ragged:
-                needs.lengths.add(axis.ragged.partition(";")[0])
-        if node.op == "skip":
-            region = body_of(node)
-            axis = node.inputs[0].type.axes[-2]
-            if flow is not None and moving(flow, node):
-                needs.stateful = not row_wise(region)
-            elif axis.ragged:
-                needs.lengths.add(axis.ragged.partition(";")[0])
-        if node.op == "loop" and flow is None and node.attrs["until"] and node.attrs["until"]["cost"] and node.inputs[0].type.rank > 1:
-            axis = node.inputs[0].type.axes[-2]
-            if axis.ragged:
-                needs.lengths.add(axis.ragged.partition(";")[0])
-        if node.op == "route" and node.attrs["router"]["kind"] == "expert_choice" and node.inputs[0].type.rank > 1:
-            axis = node.inputs[0].type.axes[-2]
-            if axis.ragged:
-                needs.lengths.add(axis.ragged.partition(";")[0])
+        needs.sizes -= shown(variant.region)
         return needs
 
     def _spread(self, state: bool) -> bool:
         """One round of handing needs upwards, and sideways between regions that are called alike: first state, then the rest."""
         changed = False
-        for region, flow in self._order:
-            mine = self.of(region, flow)
-            for node in region.nodes:
-                runs = self.runs(node, flow)
-                if node.op in ("repeat", "route"):
-                    changed |= self._level(runs, state)
-                for child, inner in runs:
-                    below = self.of(child, inner)
+        for variant in self._variants.values():
+            mine, known = variant.needs, shown(variant.region)
+            for node, runs in variant.runs.items():
+                if STRUCTURAL[node.op].alike:
+                    changed |= _level(runs, state)
+                for below in runs:
                     if state:
-                        changed |= mine.merge(Needs(stateful=below.stateful and inner is not None))
+                        changed |= mine.merge(Needs(stateful=below.needs.stateful and below.decodes))
                         continue
-                    if inner is not None and not below.stateful:
-                        below = self.of(child, None)  # its whole form serves
-                    changed |= mine.merge(Needs(set(below.lengths), below.sizes - shown(region)))
-        return changed
-
-    def _level(self, runs: list[tuple[Region, Flow | None]], state: bool) -> bool:
-        """Rounds of one repeat and experts of one route are called by one line, so they take the same arguments."""
-        total = Needs()
-        for region, flow in runs:
-            total.merge(self.of(region, flow))
-        if state:
-            total = Needs(stateful=total.stateful)
-        changed = False
-        for region, flow in runs:
-            changed |= self.of(region, flow).merge(total)
+                    needs = below.needs if below.needs.stateful or not below.decodes else self.whole(below.region).needs
+                    changed |= mine.merge(Needs(needs.lengths, needs.sizes - known))
         return changed
 
     # ---- questions of the writers ----
 
-    def form(self, region: Region, flow: Flow | None) -> str | None:
-        """The step method that runs a region in a flow; None where its whole form serves."""
-        return self.method(flow) if flow is not None and self.of(region, flow).stateful else None
-
-    def own_lengths(self, node: Node, flow: Flow | None) -> set[str]:
-        """The lengths a structural node itself uses, beside what it hands on."""
-        return self._structural(node, flow).lengths
+    def handed(self, run: Variant) -> Needs:
+        """What a call of a region hands on: its step form takes what that needs, or its whole form serves."""
+        return run.needs if run.form is not None else self.whole(run.region).needs
 
     def pointwise(self, flow: Flow) -> bool:
         """Whether every position of a region's results depends on that position alone, and on no size of the decoded axis."""
-        if self.of(flow.region, flow).stateful or flow.lookaheads or flow.stepless:
+        if self.of(flow.region, flow).needs.stateful or flow.lookaheads or flow.stepless:
             return False
         return all(self.pointwise_node(flow, node) for node in flow.region.nodes)
 
     def pointwise_node(self, flow: Flow, node: Node) -> bool:
         """The same for one node of a flow."""
-        if not moving(flow, node):
+        if not flow.moves(node):
             return True
-        if node.op == "call":
-            children = flow.children[id(node)]
-            return all(c is not None and self.pointwise(c) for c in children)
-        if node.op in CALLS:
-            return False
-        needs = probe(node, flow)
+        if node.op in STRUCTURAL:
+            children = flow.children.get(node, [])
+            return transparent(node) is not None and all(c is not None and self.pointwise(c) for c in children)
+        made = self.texts.step(node, flow)
         time = self.report.size.symbols() if self.report.size is not None else set()
-        return not needs.stateful and not needs.sizes & time
+        return not made.stateful and not made.symbols & time
 
+    def row_wise(self, region: Region) -> bool:
+        """Whether a region works on each vector along the last axis alone, so that its rows may be regrouped freely."""
+        if region not in self._row_wise:
+            rank, others = region.inputs[0].type.rank, [FIXED] * (len(region.all_inputs) - 1)
+            flows = [Flows(0).of(region, (Place(True, (axis,)), *others)) for axis in range(-rank, -1)]
+            self._row_wise[region] = all(map(self._is_row_wise, flows))
+        return self._row_wise[region]
 
-def row_wise(region: Region) -> bool:
-    """Whether a region works on each vector along the last axis alone, so that its rows may be regrouped freely."""
-    value = region.inputs[0]
-    for axis in range(-value.type.rank, -1):
-        flow = Flows(0).of(region, (Place(True, (axis,)), *[FIXED] * (len(region.all_inputs) - 1)))
-        if not _row_wise(flow):
+    def _is_row_wise(self, flow: Flow) -> bool:
+        if flow.lookaheads or flow.stepless:
             return False
-    return True
+        for node in flow.region.nodes:
+            if node.op in STRUCTURAL:
+                children = flow.children.get(node, [])
+                if transparent(node) is None or not all(c is not None and self._is_row_wise(c) for c in children):
+                    return False
+            else:
+                made = self.texts.step(node, flow)
+                if made.stateful or made.symbols:
+                    return False
+        return True
 
 
-def _row_wise(flow: Flow) -> bool:
-    if flow.lookaheads or flow.stepless:
-        return False
-    for node in flow.region.nodes:
-        if node.op in CALLS:
-            children = flow.children.get(id(node), [])
-            if node.op != "call" or not all(c is not None and _row_wise(c) for c in children):
-                return False
-        else:
-            needs = probe(node, flow)
-            if needs.stateful or needs.sizes:
-                return False
-    return True
+def _level(runs: list[Variant], state: bool) -> bool:
+    """Rounds of one repeat and experts of one route are called by one line, so they take the same arguments."""
+    total = Needs()
+    for run in runs:
+        total.merge(run.needs)
+    if state:
+        total = Needs(stateful=total.stateful)
+    changed = False
+    for run in runs:
+        changed |= run.needs.merge(total)
+    return changed
 
 
-def scan_time(node: Node) -> Axis:
-    """The axis a scan runs over, taken from its first sequenced input."""
-    for inner, outer, sequenced in zip(body_of(node).inputs, node.inputs, node.attrs["sequenced"]):
-        if sequenced:
-            return outer.type.axes[-1 - inner.type.rank]
-    raise ValueError("a scan needs an input that has a time axis")
+def kept(flow: Flow, node: Node) -> bool:
+    """Whether a node's result is computed once and kept while decoding: it is the same for all steps, but differs between sequences."""
+    return not flow.moves(node) and bool(node.inputs) and any(v.type.batched for v in node.outputs)
+
+
+def own_lengths(axis: Axis | None) -> set[str]:
+    """The ragged input that lengths along an axis come from, if they come from one."""
+    return {axis.ragged.partition(";")[0]} if axis is not None and axis.ragged else set()
 
 
 def shown(region: Region) -> set[str]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
+from collections.abc import Mapping, Set
+from functools import lru_cache
 
 WIDTH = 140
 INDENT = "    "
+PLACE = "λ"  # begins a place for what is named later: no name of a spec and none of the writers' holds a letter beyond ASCII
+_PLACES = re.compile(rf"{PLACE}\w+")
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def parse(text: str) -> ast.expr:
@@ -47,7 +53,8 @@ def targets(names: list[str]) -> str:
     return tuple_of(names) if len(names) == 1 else ", ".join(names)
 
 
-def usage(text: str) -> tuple[dict[str, int], set[str]]:
+@lru_cache(maxsize=4096)
+def usage(text: str) -> tuple[Mapping[str, int], Set[str]]:
     """How often each name occurs in an expression, and which ones stand where they may run never or more than once."""
     counter = _Counter()
     counter.visit(parse(text))
@@ -62,7 +69,7 @@ class _Replace(ast.NodeTransformer):
         return self.table.get(node.id, node)
 
 
-def substitute(text: str, table: dict[str, str]) -> str:
+def substitute(text: str, table: Mapping[str, str]) -> str:
     """The expression with names replaced by other expressions; brackets appear only where precedence needs them."""
     if not table:
         return tidy(text)
@@ -70,9 +77,39 @@ def substitute(text: str, table: dict[str, str]) -> str:
     return _double_quotes(_unparse(tree))
 
 
+@lru_cache(maxsize=4096)
 def tidy(text: str) -> str:
     """The expression in canonical layout."""
     return _double_quotes(_unparse(parse(text)))
+
+
+def fill(template: str, table: Mapping[str, str]) -> str:
+    """A canonical expression with its places filled: `λ1` by canonical expressions, `**λ2_` by keyword arguments, or by nothing.
+
+    A name, an attribute, a call or an index needs no brackets anywhere, so that the text is put together without parsing it.
+    """
+    expressions = {}
+    for place, value in table.items():
+        if not place.startswith("**"):
+            expressions[place] = value
+        elif value:
+            template = template.replace(place, value)
+        else:
+            template = template.replace(f", {place}", "").replace(f"{place}, ", "").replace(place, "")
+    if all(map(_closed, expressions.values())):
+        return _PLACES.sub(lambda found: expressions.get(found[0], found[0]), template)
+    return _filled(template, tuple(expressions.items()))
+
+
+@lru_cache(maxsize=4096)
+def _filled(template: str, table: tuple[tuple[str, str], ...]) -> str:
+    return substitute(template, dict(table))
+
+
+@lru_cache(maxsize=4096)
+def _closed(text: str) -> bool:
+    """Whether an expression needs no brackets wherever it is put."""
+    return _PATH.fullmatch(text) is not None or isinstance(parse(text), ast.Name | ast.Attribute | ast.Call | ast.Subscript)
 
 
 def _unparse(tree: ast.expr) -> str:

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from archdsl.compiler.structure import CALLS, carried, feeds
-from archdsl.graph.ir import Graph, Instance, Node, Region, TensorType, Value
-from archdsl.graph.sizes import decide_equal
-from archdsl.primitives import TABLE
+from archdsl.graph.ir import Graph, Instance, Node, Region, TensorType
+from archdsl.primitives import TABLE as PRIMITIVES
+from archdsl.structural import TABLE as STRUCTURAL
+from archdsl.structural.base import types_differ
+from archdsl.structural.reading import feeds
 
 Rule = Callable[[Region], Iterator[str]]
 
 
 def _ops_known(region: Region) -> Iterator[str]:
     for node in region.nodes:
-        if node.op not in CALLS and node.op not in TABLE:
+        if node.op not in STRUCTURAL and node.op not in PRIMITIVES:
             yield f"{_at(node)}: there is no op `{node.op}`"
-        if node.op in CALLS and node.instance is None:
+        if node.op in STRUCTURAL and node.instance is None:
             yield f"{_at(node)}: a structural node without an instance"
 
 
 def _inputs_in_reach(region: Region) -> Iterator[str]:
     """A node reads the region's inputs, stand-ins of captured values, states, and what earlier nodes made."""
-    seen = {id(v) for v in region.all_inputs} | {id(s.before) for s in region.states}
+    seen = {*region.all_inputs, *(s.before for s in region.states)}
     for node in region.nodes:
         for i, value in enumerate(node.inputs):
-            if id(value) not in seen:
+            if value not in seen:
                 yield f"{_at(node)}: input {i} ({value.name or value.type}) is not in reach here"
-        seen |= {id(v) for v in node.outputs}
+        seen.update(node.outputs)
     ends = [*region.outputs, *region.aux.values(), *region.taps.values(), *(s.after for s in region.states if s.after is not None)]
     for value in ends:
-        if id(value) not in seen:
+        if value not in seen:
             yield f"a result ({value.name or value.type}) is not made here"
 
 
@@ -57,12 +58,12 @@ def _names_unique(region: Region) -> Iterator[str]:
 
 
 def _instances_in_reach(region: Region) -> Iterator[str]:
-    reach = {id(i) for i in region.instances.values()} | {id(i) for i in region.borrowed}
+    reach = {*region.instances.values(), *region.borrowed}
     for node in region.nodes:
-        through: Instance | None = node.attrs.get("through")
-        parts = {id(i) for i in through.region.instances.values()} if through is not None and through.region is not None else set()
+        through = node.through
+        parts = set(through.region.instances.values()) if through is not None and through.region is not None else set()
         for instance in [*([node.instance] if node.instance is not None else []), *node.borrowed]:
-            if id(instance) not in reach | parts:
+            if instance not in reach | parts:
                 yield f"{_at(node)}: the instance {instance.name!r} is neither owned nor borrowed here"
 
 
@@ -70,44 +71,25 @@ def _calls_fit(region: Region) -> Iterator[str]:
     """Each region below gets as many values as it takes, of fitting types, and the instances it borrows in its order."""
     for node in region.nodes:
         for feed in feeds(node):
-            wanted = [*feed.region.all_inputs, *([s.before for s in feed.region.states] if node.op == "cell" else [])]
-            if len(feed.inputs) != len(wanted):
-                yield f"{_at(node)}: {feed.region.name} takes {len(wanted)} values, not {len(feed.inputs)}"
+            given, wanted = feed.inputs, feed.wanted
+            if len(given) != len(wanted):
+                yield f"{_at(node)}: {feed.region.name} takes {len(wanted)} values, not {len(given)}"
                 continue
             if [_made(i) for i in feed.borrowed] != [_made(i) for i in feed.region.borrowed]:
                 yield f"{_at(node)}: the instances handed to {feed.region.name} are not the ones it borrows"
-            if node.op in ("call", "train", "skip", "route"):
-                yield from (f"{_at(node)}: {problem}" for problem in _types_differ(feed.inputs, wanted))
+            if STRUCTURAL[node.op].keeps_types:
+                yield from (f"{_at(node)}: {problem}" for problem in types_differ(given, wanted))
 
 
 def _made(instance: Instance) -> tuple[str, str]:
     return instance.name, instance.op
 
 
-def _types_differ(given: list[Value | None], wanted: list[Value]) -> Iterator[str]:
-    for outer, inner in zip(given, wanted):
-        if outer is None:
-            continue
-        a, b = outer.type, inner.type
-        if a.rank != b.rank or a.kind != b.kind or any(decide_equal(x, y) is False for x, y in zip(a.sizes, b.sizes)):
-            yield f"{inner.name or 'an input'} is {b}, given {a}"
-
-
-def _carried_kept(region: Region) -> Iterator[str]:
-    """A repeat or loop hands on as many values as it carries; a loop keeps their types."""
+def _operations_agree(region: Region) -> Iterator[str]:
+    """What each structural operation says of its own nodes."""
     for node in region.nodes:
-        if node.op not in ("repeat", "loop"):
-            continue
-        count = carried(node)
-        extra = 1 if node.attrs.get("until") else 0
-        ponders = bool(extra and node.attrs["until"].get("cost"))
-        if len(node.outputs) != count + ponders:
-            yield f"{_at(node)}: carries {count} values but gives {len(node.outputs)}"
-        for feed in feeds(node):
-            if len(feed.region.outputs) != count + extra:
-                yield f"{_at(node)}: {feed.region.name} gives {len(feed.region.outputs)} values, {count + extra} are carried"
-        if node.op == "loop":
-            yield from (f"{_at(node)}: {problem}" for problem in _types_differ(list(node.inputs[:count]), node.outputs[:count]))
+        if node.op in STRUCTURAL and node.instance is not None:
+            yield from (f"{_at(node)}: {problem}" for problem in STRUCTURAL[node.op].problems(node))
 
 
 def _captures_from_outside(region: Region) -> Iterator[str]:
@@ -116,18 +98,10 @@ def _captures_from_outside(region: Region) -> Iterator[str]:
             yield f"the capture {inner.name or inner.type} does not come from outside"
 
 
-def _scans_complete(region: Region) -> Iterator[str]:
+def _states_complete(region: Region) -> Iterator[str]:
     for state in region.states:
         if state.after is None:
             yield f"the state {state.name!r} has no next value"
-    for node in region.nodes:
-        if node.op == "scan" and node.instance is not None and node.instance.region is not None:
-            names = {s.name for s in node.instance.region.states}
-            for name, index in (node.attrs.get("initial") or {}).items():
-                if name not in names or not 0 <= index < len(node.inputs):
-                    yield f"{_at(node)}: the initial state {name!r} is not one of the inputs"
-            if len(node.attrs["sequenced"]) != len(node.instance.region.inputs):
-                yield f"{_at(node)}: `sequenced` does not say for each input whether it has a time axis"
 
 
 RULES: tuple[Rule, ...] = (
@@ -137,9 +111,9 @@ RULES: tuple[Rule, ...] = (
     _names_unique,
     _instances_in_reach,
     _calls_fit,
-    _carried_kept,
+    _operations_agree,
     _captures_from_outside,
-    _scans_complete,
+    _states_complete,
 )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NoReturn, Protocol
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic, Label, Span
@@ -210,12 +211,14 @@ class Body:
         self,
         op: str,
         inputs: Sequence[Value],
-        attrs: dict[str, Any],
+        attrs: Any,
         types: Sequence[TensorType],
         span: Span,
         instance: Instance | None = None,
         borrowed: Sequence[Instance] = (),
         occurrence: str | None = None,
+        through: Instance | None = None,
+        value_inputs: Mapping[str, int] = MappingProxyType({}),
     ) -> list[Value]:
         """Appends a node; returns its outputs."""
         self.session.nodes += 1
@@ -224,9 +227,9 @@ class Body:
         base = occurrence or (instance.name if instance else op)
         count = self._occurrences.get(base, 0) + 1
         self._occurrences[base] = count
-        node = Node(
-            op, list(inputs), attrs, [], Origin(span, self.via), instance, list(borrowed), base if count == 1 else f"{base}_{count}"
-        )
+        name = base if count == 1 else f"{base}_{count}"
+        origin = Origin(span, self.via)
+        node = Node(op, list(inputs), attrs, [], origin, instance, list(borrowed), name, dict(value_inputs), through)
         node.outputs = [Value(t, self.region, node, None, i) for i, t in enumerate(types)]
         self.region.nodes.append(node)
         if instance is not None and instance.node is None:

@@ -2,7 +2,7 @@
 
 `base = pretrained(SmolLM2, "smollm2-135m")` is one instance of an arch. `base.before(layers)`, `base.layers`, `base.layers[a..b]`,
 `base.layers[i]` and `base.after(layers)` are modules over its parts: its instances, its weights, one state slot per occurrence. Nodes made
-from a view carry attrs["through"], the base instance that owns what they use.
+from a view carry `through`, the base instance that owns what they use.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _published(body: Body, name: str, span: Span) -> Published:
             note="A spec may read only files in its own folder (and below), so that a spec from elsewhere is safe to open.",
             hint="Name weights that a package carries, copy the file beside the spec, or give it by hand: `--weights`, `build(weights=…)`.",
         )
-    return Published(name, tuple(places), loader.roots)
+    return Published(name, tuple(places), loader.roots, span)
 
 
 @attributes(Bound)
@@ -230,8 +230,8 @@ def _apply_layers(body: Body, layers: LayersView, inputs: list[Value], at: Appli
     indices = layers.indices if layers.indices is not None else list(range(len(split.instance.rounds)))
     if not indices:
         return outputs(inputs)
-    attrs = {**split.attrs, "indices": indices, "through": body.borrow(base.instance)}
-    return outputs(body.add("repeat", inputs, attrs, [v.type for v in inputs], span, split.instance, [], layers.name))
+    attrs, through = {**split.attrs, "indices": indices}, body.borrow(base.instance)
+    return outputs(body.add("repeat", inputs, attrs, [v.type for v in inputs], span, split.instance, [], layers.name, through=through))
 
 
 def _copy(body: Body, base: Bound, region: Region, wanted: Value, known: dict[Value, Value], split: Node, span: Span) -> Value:
@@ -255,8 +255,10 @@ def _copy(body: Body, base: Bound, region: Region, wanted: Value, known: dict[Va
         if missing:
             open_ += reversed(missing)
             continue
-        attrs = {**node.attrs, "through": body.borrow(base.instance)}
-        inputs = [known[v] for v in node.inputs]
-        outs = body.add(node.op, inputs, attrs, [o.type for o in node.outputs], span, node.instance, node.borrowed)
+        inputs, types = [known[v] for v in node.inputs], [o.type for o in node.outputs]
+        through = body.borrow(base.instance)
+        outs = body.add(
+            node.op, inputs, node.attrs, types, span, node.instance, node.borrowed, through=through, value_inputs=node.value_inputs
+        )
         known.update(zip(node.outputs, outs))
     return known[wanted]

@@ -23,7 +23,6 @@ from archdsl.language.loader import Loader, Namespace
 from archdsl.stack import with_room
 
 START = 850  # calls that must fit at the start, or a stack of its own is taken for the whole
-RECURSION = 20_000
 
 
 @dataclass(eq=False)

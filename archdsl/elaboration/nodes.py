@@ -13,7 +13,7 @@ from archdsl.elaboration.kinds import FunctionRecipe, Handed, Module, PrimitiveR
 from archdsl.graph.functions import FUNCTIONS as SCALAR_FUNCTIONS
 from archdsl.graph.ir import Instance, Origin, Value
 from archdsl.primitives import TABLE as PRIMITIVES
-from archdsl.primitives.base import REQUIRED, Param, Use
+from archdsl.primitives.base import Param, Use
 
 
 @applies(FunctionRecipe)
@@ -60,53 +60,48 @@ def primitive(body: Body, recipe: PrimitiveRecipe, inputs: list[Any], at: Applic
 
 def _node(body: Body, recipe: PrimitiveRecipe, values: list[Value], at: Application) -> Any:
     p = recipe.primitive
-    args = _complete(body, recipe, at.span)
-    values, borrowed = _taken_from_arguments(body, recipe, args, values, at.span)
-    use = Use(
-        p,
-        args,
-        [v.type for v in values],
-        Origin(at.span, body.via),
-        body.session.facts,
-        body.session.collector,
-        body.region.assumptions,
-        {},
-        dict(args),
-    )
+    args = _given(body, recipe, at.span)
+    values, borrowed, value_inputs = _taken_from_arguments(body, recipe, args, values, at.span)
+    session, origin = body.session, Origin(at.span, body.via)
+    types = [v.type for v in values]
+    use = Use(p, p.attributes(**args), types, origin, session.facts, session.collector, body.region.assumptions, {})
     types = p.infer(use)
     instance = _instance(body, recipe, use, at) if use.weights else None
     occurrence = instance.name if instance else at.label or recipe.name
-    made = body.add(p.name, values, use.attrs, types, at.span, instance, borrowed, occurrence)
+    made = body.add(p.name, values, use.attrs, types, at.span, instance, borrowed, occurrence, value_inputs=value_inputs)
     return tuple(made) if p.several else outputs(made)
 
 
-def _complete(body: Body, recipe: PrimitiveRecipe, span: Span) -> dict[str, Any]:
-    """All parameters: given or default; a missing required one is an error."""
-    args = dict(recipe.args)
-    for param in recipe.primitive.params:
-        if param.name not in args:
-            if param.default is REQUIRED:
-                body.fail(
-                    "AD0204",
-                    f"`{recipe.name}` needs `{param.name}`",
-                    span,
-                    "not given",
-                    note=param.doc,
-                    hint=f"Write `{recipe.name}({param.name}=…)`.",
-                )
-            args[param.name] = param.default
-    return args
+def _given(body: Body, recipe: PrimitiveRecipe, span: Span) -> dict[str, Any]:
+    """The parameters given; a required one that is missing is an error."""
+    for param in recipe.primitive.required:
+        if param.name not in recipe.args:
+            body.fail(
+                "AD0204",
+                f"`{recipe.name}` needs `{param.name}`",
+                span,
+                "not given",
+                note=param.doc,
+                hint=f"Write `{recipe.name}({param.name}=…)`.",
+            )
+    return dict(recipe.args)
 
 
 def _taken_from_arguments(
     body: Body, recipe: PrimitiveRecipe, args: dict[str, Any], values: list[Value], span: Span
-) -> tuple[list[Value], list[Instance]]:
-    """Arguments that are values become inputs, modules the instances they stand for, acts their lowered forms; `args` is changed."""
+) -> tuple[list[Value], list[Instance], dict[str, int]]:
+    """Arguments that are values become inputs, modules the instances they stand for, acts their lowered forms; `args` is changed.
+
+    Gives the inputs, the instances, and which input each parameter is that was given as a value.
+    """
     borrowed: list[Instance] = []
+    value_inputs: dict[str, int] = {}
+    if not any(isinstance(argument, (Value, Module)) for argument in args.values()):
+        return values, borrowed, value_inputs
     for param in recipe.primitive.params:
         argument = args.get(param.name)
         if isinstance(argument, Value):
-            args.setdefault("value_inputs", {})[param.name] = len(values)
+            value_inputs[param.name] = len(values)
             values = [*values, body.resolve(argument)]
             args[param.name] = values[-1].type
         elif param.kind == "module" and isinstance(argument, Module):
@@ -115,7 +110,7 @@ def _taken_from_arguments(
             args[param.name] = instance
         elif param.kind == "act" and isinstance(argument, Module):
             args[param.name] = lowered_act(body, argument, span)
-    return values, borrowed
+    return values, borrowed, value_inputs
 
 
 def _instance(body: Body, recipe: PrimitiveRecipe, use: Use, at: Application) -> Instance:

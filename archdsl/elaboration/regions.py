@@ -11,7 +11,7 @@ from archdsl.elaboration.body import Body, build_region
 from archdsl.elaboration.dispatch import Application, outputs
 from archdsl.elaboration.kinds import DeclaredRecipe, Recipe, Scope
 from archdsl.elaboration.nodes import do_not_fit
-from archdsl.graph.ir import Axis, Instance, Region, TensorType, Value, fresh_identity
+from archdsl.graph.ir import Axis, Instance, Node, Region, TensorType, Value, attributes, fresh_identity
 from archdsl.graph.sizes import Poly
 
 
@@ -82,7 +82,13 @@ def same_region(a: Region | None, b: Region) -> bool:
             return False
         if x.rounds is not None and y.rounds is not None and not all(same_region(p, q) for p, q in zip(x.rounds, y.rounds)):
             return False
-    return all(m.op == n.op and len(m.inputs) == len(n.inputs) and _alike(m.attrs, n.attrs) for m, n in zip(a.nodes, b.nodes))
+    return all(_same_node(m, n) for m, n in zip(a.nodes, b.nodes))
+
+
+def _same_node(m: Node, n: Node) -> bool:
+    if m.op != n.op or len(m.inputs) != len(n.inputs) or m.value_inputs != n.value_inputs:
+        return False
+    return _alike(attributes(m), attributes(n))
 
 
 def _alike(a: Any, b: Any) -> bool:

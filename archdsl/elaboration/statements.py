@@ -13,7 +13,7 @@ from archdsl.elaboration.initial import initialiser
 from archdsl.elaboration.kinds import POISON, Module, Poison
 from archdsl.elaboration.shapes import match_shape, shape_of
 from archdsl.elaboration.statics import describe
-from archdsl.graph.ir import Axis, Init, Instance, TensorType, Value, Weight
+from archdsl.graph.ir import Axis, DeclaredAttrs, Init, Instance, TensorType, Value, Weight
 from archdsl.language import syntax as ast
 
 
@@ -214,7 +214,7 @@ def parameter(body: Body, statement: ast.ParamDecl) -> None:
     weight = Weight("", tuple(lead + dims), init, statement.shape.kind)  # type: ignore[arg-type]
     instance = body.place(Instance(name, "param", body.region, {"": weight}))
     kind = TensorType(tuple(Axis(d) for d in dims), statement.shape.kind, False)  # type: ignore[arg-type]
-    attrs = {"shape": list(lead + dims), "init": init, "lead": len(lead)}
+    attrs = DeclaredAttrs(shape=lead + dims, init=init, lead=len(lead))
     [value] = body.add("param", [], attrs, [kind], statement.span, instance)
     value.name = statement.name
     body.bind(statement.name, value, statement.name_span)

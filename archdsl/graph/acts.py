@@ -11,6 +11,9 @@ from archdsl.graph.calculus import NoDerivative, derivative
 from archdsl.graph.expressions import Custom, Expr, order, var
 from archdsl.graph.lowering import Entry, Lowering, Resolve, distinct, fail
 from archdsl.language import syntax
+from archdsl.stack import with_room
+
+ROOM = 750  # calls that an act may need: six for each of the MAX_HEIGHT operators and calls stacked in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,7 @@ def lower_act(decl: syntax.ActDecl, statics: Mapping[str, int | float | Fraction
     statics: numbers by name; parameters left out take their defaults; the name of a learned parameter sets where that begins. resolve: see
     `lowering.lower`. Raises ArchError (AD0280 to AD0288).
     """
-    try:
-        return _lower_act(decl, statics, resolve)
-    except RecursionError:
-        fail("AD0284", f"the activation `{decl.name}` is too deeply nested", decl.name_span)
+    return with_room(ROOM, lambda: _lower_act(decl, statics, resolve))
 
 
 def _lower_act(decl: syntax.ActDecl, statics: Mapping[str, int | float | Fraction], resolve: Resolve) -> Act:

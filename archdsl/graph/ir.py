@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, dataclass_transform
 
 from archdsl.diagnostics import Label, Span
 from archdsl.graph.sizes import Size
 
 Kind = Literal["float", "int", "bool", "complex"]
+A = TypeVar("A")
+T = TypeVar("T")
 
 _identities = itertools.count(1)
 
@@ -107,12 +110,13 @@ class Weight:
 class Published:
     """Weights that a spec names: those of a known package, or a file or folder beside the spec.
 
-    places: where a file of that name may lie. within: the folders that it, and all that is read with it, may not leave.
+    places: where a file of that name may lie. within: the folders that it, and all that is read with it, may not leave. span: the name.
     """
 
     name: str
     places: tuple[Path, ...] = ()
     within: tuple[Path, ...] = ()
+    span: Span | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return self.name
@@ -148,8 +152,35 @@ class Origin:
     via: tuple[Label, ...] = ()
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def frozen(cls: type[T]) -> type[T]:
+    """Makes a class of attributes: a dataclass whose instances do not change, made by keyword. It compares by identity.
+
+    What a dataclass has beyond that (equality, its own repr and docstring) would double the time it takes to import the primitives.
+    """
+    cls.__doc__ = cls.__doc__ or cls.__name__
+    return dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)(cls)
+
+
+@frozen
+class Attrs:
+    """What an operation was told and found out about itself. Each has a class of its own beside it (see primitives/base.py); this one is empty."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in told(self).items())})"
+
+
+@frozen
+class DeclaredAttrs(Attrs):
+    """Of a weight that a spec declares, `param R: [h: n, n]`: `lead` counts the axes in front of the colon, one entry per head."""
+
+    shape: list[int]
+    init: Init
+    lead: int
+
+
 @dataclass(eq=False, slots=True, repr=False)
-class Node:
+class Node(Generic[A]):
     """One operation. `op` is a primitive's name or one of the structural ops:
 
     call     instance.region applied                    inputs: arguments, then the region's captures
@@ -162,15 +193,47 @@ class Node:
 
     op: str
     inputs: list[Value]
-    attrs: dict[str, Any]
+    attrs: A
     outputs: list[Value]
     origin: Origin
     instance: Instance | None = None
     borrowed: list[Instance] = field(default_factory=list)  # what the callee borrows, resolved in this region
     occurrence: str = ""  # name of this use within the region: state slot
+    value_inputs: dict[str, int] = field(default_factory=dict)  # parameters given as values: which input each one is
+    through: Instance | None = None  # of a part taken out of another instance (a depth program): the one that owns what it uses
 
     def __repr__(self) -> str:
         return f"<Node {self.op} {self.occurrence}>"
+
+
+@lru_cache(maxsize=1024)
+def _names(cls: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(cls))
+
+
+def told(attrs: Any) -> dict[str, Any]:
+    """Attributes by name."""
+    cls: Any = type(attrs)
+    return {name: getattr(attrs, name) for name in _names(cls)}
+
+
+if TYPE_CHECKING:
+    from dataclasses import replace  # its keywords are checked
+else:
+
+    def replace(attrs: Any, **changes: Any) -> Any:
+        """A copy of attributes with other values: dataclasses.replace, in a third of the time."""
+        return type(attrs)(**{**told(attrs), **changes})
+
+
+def attributes(node: Node) -> dict[str, Any]:
+    """A node's attributes by name, for readers that treat all operations alike."""
+    return told(node.attrs) if isinstance(node.attrs, Attrs) else node.attrs
+
+
+def lead_axes(node: Node) -> int:
+    """How many axes of a declared weight hold one entry per head; 0 for everything else."""
+    return node.attrs.lead if isinstance(node.attrs, DeclaredAttrs) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +315,12 @@ class Graph:
 
     def walk(self) -> Iterator[tuple[str, Region]]:
         """Every distinct region once, outermost first, with the path of its first use."""
-        seen: set[int] = set()
+        seen: set[Region] = set()
 
         def visit(path: str, region: Region) -> Iterator[tuple[str, Region]]:
-            if id(region) in seen:
+            if region in seen:
                 return
-            seen.add(id(region))
+            seen.add(region)
             yield path, region
             for name, child in subregions(region):
                 yield from visit(f"{path}.{name}" if path else name, child)

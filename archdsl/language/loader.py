@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,16 @@ class Namespace:
 
     def own(self, kind: type) -> list[Node]:
         return [d for d in self.file.declarations if isinstance(d, kind)]
+
+    def files(self) -> Iterator[Path]:
+        """The files that this one was read from and imports, directly or not, each once."""
+        found, waiting = {}, [self]
+        while waiting:
+            one = waiting.pop(0)
+            if one not in found:
+                found[one] = one.path
+                waiting += [*(home for _, home in one.names.values()), *one.aliases.values()]
+        yield from (path for path in found.values() if path is not None)
 
     @property
     def archs(self) -> list[BlockDecl]:
@@ -132,7 +143,7 @@ class Loader:
         places = [*([into.path.parent] if into.path else []), *self.roots]
         try:
             candidates = [(place / text).resolve() for place in places]
-        except (OSError, RuntimeError):  # a name too long, links in a circle
+        except (OSError, RuntimeError):  # links in a circle
             return None
         inside = [c for c in candidates if any(c.is_relative_to(r) for r in self.roots)]
         return None if not inside or (into.path and candidates[0] not in inside) else inside
@@ -143,7 +154,7 @@ class Loader:
         if inside is None:
             raise _outside(item)
         for candidate in inside:
-            if candidate.is_file():
+            if os.path.isfile(candidate):  # no error for a name too long
                 return candidate
         known = sorted(str(p.relative_to(self.library)) for p in self.library.rglob("*.arch"))
         if into.path:

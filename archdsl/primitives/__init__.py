@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from archdsl.primitives.base import Primitive
 
@@ -39,6 +40,6 @@ MODULES = (
     "sources",
 )
 
-TABLE: dict[str, Primitive] = {
+TABLE: dict[str, Primitive[Any]] = {
     primitive.name: primitive for name in MODULES for primitive in import_module(f"archdsl.primitives.{name}").PRIMITIVES
 }

@@ -7,16 +7,16 @@ import builtins
 import keyword
 import textwrap
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archdsl.graph.expression_text import dump_act
 from archdsl.graph.expressions import Custom, Expr, call, custom, substitute, var, variables
-from archdsl.graph.ir import Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen, replace
 from archdsl.graph.levels import Levels, levels
 from archdsl.graph.sizes import Size, ceildiv
 from archdsl.graph.torch_text import to_torch
 from archdsl.primitives.axes import require_kind
-from archdsl.primitives.base import Param, Primitive, Use, elements
+from archdsl.primitives.base import Primitive, Use, elements, param
 from archdsl.primitives.known_acts import torch_text
 from archdsl.primitives.text import atom
 from archdsl.primitives.traits import Elementwise
@@ -31,41 +31,44 @@ _RESERVED = frozenset({"torch", "F", "nn", "ctx", "grad", "self", "Tensor", "Fun
 _INDENT = "\n        "
 
 
-class Activation(Elementwise):
+@frozen
+class ActivationAttrs(Attrs):
+    act: Act = param("act", doc="the activation")
+    axis: int | None = param("int", None, "the axis that has its own learned parameters, for activations that have such")
+
+
+class Activation(Elementwise[ActivationAttrs]):
     """One scalar formula applied to every entry; see archdsl/graph/acts.py for what `act` holds."""
 
     name = "act"
     short = "y"
     variadic = True
-    params = (
-        Param("act", "act", doc="the activation"),
-        Param("axis", "int", None, "the axis that has its own learned parameters, for activations that have such"),
-    )
+    attributes = ActivationAttrs
     doc = "An activation declared with `act`, entry by entry. All inputs have one shape, which is the output's."
 
-    def infer(self, use: Use) -> list[TensorType]:
-        act: Act = use.args["act"]
+    def infer(self, use: Use[ActivationAttrs]) -> list[TensorType]:
+        act: Act = use.args.act
         first = require_kind(use, 0, "float")
         for i in range(1, len(use.types)):
             self._same_shape(use, first, require_kind(use, i, "float"))
         axis = self._axis(use, act)
-        use.attrs["axis"] = axis
+        use.attrs = replace(use.attrs, axis=axis)
         for p in act.learned:
             shape: tuple[Size, ...] = (first.axes[axis].size,) if p.per_axis and axis is not None else ()
             use.weight(p.name, shape, Init("constant", (p.init,)))
         batched = any(t.batched for t in use.types)
         return [TensorType(first.axes, first.kind, batched)]
 
-    def _same_shape(self, use: Use, first: TensorType, other: TensorType) -> None:
-        name = use.args["act"].name
+    def _same_shape(self, use: Use[ActivationAttrs], first: TensorType, other: TensorType) -> None:
+        name = use.args.act.name
         if first.rank != other.rank:
             use.fail("AD0301", f"the inputs of {name} need one shape", f"{first} and {other} differ")
         for a, b in zip(first.sizes, other.sizes, strict=True):
             use.same(a, b, f"the inputs of {name} are {first} and {other}")
 
-    def _axis(self, use: Use, act: Act) -> int | None:
+    def _axis(self, use: Use[ActivationAttrs], act: Act) -> int | None:
         per_axis = [p.name for p in act.learned if p.per_axis]
-        axis = use.args["axis"]
+        axis = use.args.axis
         if per_axis and axis is None:
             use.fail(
                 "AD0287", f"{act.name} learns `{per_axis[0]}` for each entry of an axis: which one?", f"the input is {use.types[0]}",
@@ -75,46 +78,45 @@ class Activation(Elementwise):
             use.fail("AD0287", f"{act.name} learns nothing per axis", "so `axis` means nothing here", hint=f"Leave it out: `{act.name}`.")
         return use.axis(0, axis) if per_axis else None
 
-    def saved(self, node: Node) -> Size:
+    def saved(self, node: Node[ActivationAttrs]) -> Size:
         total: Size = 0
         for value in node.inputs:
             total = total + elements(value.type)
-        steps = stepped(node.attrs["act"])
+        steps = stepped(node.attrs.act)
         return total if steps is None else ceildiv(total * steps.bits, 32)
 
-    def solvable(self, node: Node, unknown: list[int]) -> bool:
-        act: Act = node.attrs["act"]
+    def solvable(self, node: Node[ActivationAttrs], unknown: list[int]) -> bool:
+        act: Act = node.attrs.act
         return not act.learned and not act.custom and act.forward == var(act.inputs[0])
 
-    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+    def solve(self, node: Node[ActivationAttrs], unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
         return outs
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
-        act: Act = node.attrs["act"]
+    def emit(self, node: Node[ActivationAttrs], args: list[str], e: Emitter) -> str:
+        act: Act = node.attrs.act
         if not act.learned and not act.custom and len(act.inputs) == 1:
             known = torch_text(act.forward, act.inputs[0], args[0])
             if known is not None:
                 return known
-        if stepped(act) is not None:
-            e.support("pack_levels")
-            e.support("unpack_levels")
+        for called in ("pack_levels", "unpack_levels") if stepped(act) is not None else ("with_kernel",) if has_kernel(act) else ():
+            e.support(called)
         name = e.define(class_name(act.name), class_source(class_name(act.name), act))
         return f"{name}.apply({', '.join([*args, *(self._weight(p.name, p.per_axis, node, e) for p in act.learned)])})"
 
-    def _weight(self, name: str, per_axis: bool, node: Node, e: Emitter) -> str:
+    def _weight(self, name: str, per_axis: bool, node: Node[ActivationAttrs], e: Emitter) -> str:
         """A learned parameter, shaped to stand along its axis."""
         source = e.weight(name)
-        axis: int | None = node.attrs["axis"]
+        axis: int | None = node.attrs.axis
         if not per_axis or axis in (None, -1):
             return source
         assert axis is not None
         return f"{source}.view({', '.join(['-1', *['1'] * (-axis - 1)])})"
 
-    def moves(self, node: Node) -> Moves:
+    def moves(self, node: Node[ActivationAttrs]) -> Moves:
         return "before"
 
-    def equations(self, node: Node, c: Converter) -> Definition:
-        act: Act = node.attrs["act"]
+    def equations(self, node: Node[ActivationAttrs], c: Converter) -> Definition:
+        act: Act = node.attrs.act
         if act.learned:
             raise NotElementary(f"the activation {act.name} has learned parameters", node.origin.span)
         shape = sizes_of(node.outputs[0])
@@ -135,6 +137,11 @@ def class_name(act: str) -> str:
 def stepped(act: Act) -> Levels | None:
     """The steps of a declared slope that takes few values; None for any other act."""
     return levels(act.backward[act.inputs[0]], act.inputs[0]) if act.custom and len(act.inputs) == 1 and not act.learned else None
+
+
+def has_kernel(act: Act) -> bool:
+    """Whether a kernel may be made from its formula: its learned numbers hold for all entries alike."""
+    return not any(p.per_axis for p in act.learned)
 
 
 def _stepped_source(name: str, act: Act, steps: Levels) -> str:
@@ -187,7 +194,7 @@ def class_source(name: str, act: Act) -> str:
     opened = ", ".join(names[n] if n in used or n == act.inputs[0] or n in learned else "_" for n in names)
     opened = opened if len(names) > 1 else f"({opened},)"
     reverse = _INDENT.join([f"{opened} = ctx.saved_tensors", *back, *_returned(results)])
-    head, formula = ("", "") if any(p.per_axis for p in act.learned) else ("@with_kernel\n", _formula(act))
+    head, formula = ("@with_kernel\n", _formula(act)) if has_kernel(act) else ("", "")
     return f'''{head}class {name}(torch.autograd.Function):
     """{_summary(act)}"""
 {formula}
@@ -234,4 +241,4 @@ def _summary(act: Act) -> str:
     return f"{act.name}({', '.join(act.inputs)}) = {shown}{statics}{slope}."
 
 
-PRIMITIVES: tuple[Primitive, ...] = (Activation(),)
+PRIMITIVES: tuple[Primitive[Any], ...] = (Activation(),)

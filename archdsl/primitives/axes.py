@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from archdsl.diagnostics import Diagnostic
-from archdsl.graph.ir import Axis, Kind, Node, TensorType, Value
+from archdsl.graph.ir import Axis, Kind, Node, TensorType, Value, lead_axes
 from archdsl.graph.sizes import Size, decide_equal
 from archdsl.primitives.base import Use
 
@@ -18,7 +18,7 @@ def promoted(kinds: Iterable[Kind]) -> Kind:
     return max(kinds, key=ORDER.index)
 
 
-def require_kind(use: Use, index: int, *kinds: Kind) -> TensorType:
+def require_kind(use: Use[Any], index: int, *kinds: Kind) -> TensorType:
     """The type of an input that must hold one of these kinds of numbers."""
     given = use.types[index]
     if given.kind not in kinds:
@@ -32,13 +32,13 @@ def require_kind(use: Use, index: int, *kinds: Kind) -> TensorType:
     return given
 
 
-def port(use: Use, index: int) -> str:
+def port(use: Use[Any], index: int) -> str:
     """The name of an input port."""
     ports = use.primitive.inputs
     return ports[min(index, len(ports) - 1)]
 
 
-def chosen(use: Use, axis: Any, index: int = 0) -> list[int]:
+def chosen(use: Use[Any], axis: Any, index: int = 0) -> list[int]:
     """The axes written as `axis=1`, `axis=[1, 2]` or `axis="all"`, as negative positions in order. One axis need not be named."""
     rank = use.types[index].rank
     if axis is None:
@@ -72,7 +72,7 @@ def replaced(axes: tuple[Axis, ...], axis: int, *by: Axis) -> tuple[Axis, ...]:
     return (*axes[:i], *by, *axes[i + 1 :])
 
 
-def lose_lengths(use: Use, axis: Axis) -> None:
+def lose_lengths(use: Use[Any], axis: Axis) -> None:
     """Warns that the result no longer knows each sequence's own length along an axis that this use rebuilds."""
     if axis.ragged is not None:
         use.collector.add(
@@ -93,7 +93,7 @@ def is_one(size: Size) -> bool:
     return isinstance(size, int) and size == 1
 
 
-def broadcast(use: Use, indices: Sequence[int] | None = None) -> tuple[tuple[Axis, ...], bool]:
+def broadcast(use: Use[Any], indices: Sequence[int] | None = None) -> tuple[tuple[Axis, ...], bool]:
     """The axes and batchedness of inputs combined entry by entry.
 
     Ranks are equal, with equal sizes or a written size 1 on one side; or one side is a scalar; or the side with fewer axes is not batched
@@ -114,7 +114,7 @@ def broadcast(use: Use, indices: Sequence[int] | None = None) -> tuple[tuple[Axi
     return tuple(result), batched
 
 
-def _meet(use: Use, result: list[Axis], taken: list[TensorType], given: TensorType, i: int, widest: TensorType) -> None:
+def _meet(use: Use[Any], result: list[Axis], taken: list[TensorType], given: TensorType, i: int, widest: TensorType) -> None:
     """Joins one axis of one input into the result; the axis that carries more knowledge stays."""
     old, new = result[i], given.axes[i]
     if is_one(new.size):
@@ -138,7 +138,7 @@ def _meet(use: Use, result: list[Axis], taken: list[TensorType], given: TensorTy
         result[i], taken[i] = new, given
 
 
-def _refuse_ranks(use: Use, wide: TensorType, narrow: TensorType) -> None:
+def _refuse_ranks(use: Use[Any], wide: TensorType, narrow: TensorType) -> None:
     names = [chr(ord("a") + i) for i in range(narrow.rank)]
     missing = wide.rank - narrow.rank
     after = [*names, *["1"] * missing] if decide_equal(wide.sizes[0], narrow.sizes[0], use.facts) else [*["1"] * missing, *names]
@@ -151,7 +151,7 @@ def _refuse_ranks(use: Use, wide: TensorType, narrow: TensorType) -> None:
     )
 
 
-def fills(node: Node, index: int) -> bool:
+def fills(node: Node[Any], index: int) -> bool:
     """Whether an input is as large as the first output: no entry of it was stretched, so each can be found again."""
     given, made = node.inputs[index].type, node.outputs[0].type
     return given.sizes == made.sizes and given.kind == made.kind and given.batched == made.batched and given.kind in ("float", "complex")
@@ -161,8 +161,7 @@ def heads_before(value: Value) -> int:
     """How many axes stand before the written ones of an unbatched value: one per head, if it is made from a weight per head."""
     if value.type.batched or value.node is None:
         return 0
-    own = value.node.attrs.get("lead", 0) if value.node.op == "param" else 0
-    return max((own, *map(heads_before, value.node.inputs)))
+    return max((lead_axes(value.node), *map(heads_before, value.node.inputs)))
 
 
 def aligned(text: str, value: Value, rank: int) -> str:

@@ -17,13 +17,15 @@ import ast
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
 from archdsl.diagnostics import ArchError, Diagnostic
+from archdsl.graph.ir import Attrs
 from archdsl.primitives import TABLE, library
-from archdsl.primitives.base import TOLD, Param, Primitive
+from archdsl.primitives.base import TOLD, Primitive
 
 GROUP = "archdsl.primitives"
 VARIABLE = "ARCHDSL_PLUGINS"
@@ -31,11 +33,13 @@ KINDS = frozenset(("size", "int", "number", "bool", "str", "list", "init", "shap
 STRUCTURAL = frozenset(("call", "repeat", "loop", "route", "skip", "train", "scan", "cell"))
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
-_own: dict[str, Primitive] = {}
+_own: dict[str, Primitive[Any]] = {}
 _plugins: set[str] = set()
 
 
-def register_primitive(primitive: Primitive, support_source_module: ModuleType | str | os.PathLike[str] | None = None) -> Primitive:
+def register_primitive(
+    primitive: Primitive[Any], support_source_module: ModuleType | str | os.PathLike[str] | None = None
+) -> Primitive[Any]:
     """Makes a primitive known to every spec read from now on, in this process. Returns it.
 
     support_source_module: a Python file (or an imported module) of plain torch functions and classes that the emitted text may call through
@@ -122,7 +126,7 @@ def _wrong(title: str, note: str = "", hint: str = "") -> NoReturn:
     raise ArchError(Diagnostic("AD0922", title, note=note, hint=hint))
 
 
-def _check(primitive: Primitive) -> None:
+def _check(primitive: Primitive[Any]) -> None:
     if isinstance(primitive, type) and issubclass(primitive, Primitive):
         made = primitive.__name__
         _wrong(f"{made} is a class, not a primitive", hint=f"Hand over an instance: `register_primitive({made}())`.")
@@ -136,17 +140,28 @@ def _check(primitive: Primitive) -> None:
     if name in STRUCTURAL or (name in TABLE and name not in _own):
         _wrong(f"`{name}` is a built-in primitive", "A spec must mean the same for everyone who reads it.", "Choose another name.")
     _check_told(primitive)
-    seen = set()
+    _check_attributes(primitive)
+
+
+def _check_attributes(primitive: Primitive[Any]) -> None:
+    """Parameters are fields of a class, so that a misspelt name is found."""
+    name, attributes = primitive.name, primitive.attributes
+    if type(primitive).params is not Primitive.params:
+        hint = 'Write them as fields of its `attributes`: `@frozen class …(Attrs)` with `start: float = param("number", 0.1)`.'
+        _wrong(f"`{name}` lists its parameters under `params`", hint=hint)
+    if not (isinstance(attributes, type) and issubclass(attributes, Attrs) and "__dataclass_params__" in vars(attributes)):
+        _wrong(f"the attributes of `{name}` are no class of their own", hint="Give it `@frozen class …(Attrs)`, both of archdsl.graph.ir.")
     for param in primitive.params:
-        if not isinstance(param, Param) or param.kind not in KINDS:
-            kind = getattr(param, "kind", param)
-            _wrong(f"`{name}` has a parameter of unknown kind {kind!r}", hint=f"Known kinds: {', '.join(sorted(KINDS))}.")
-        if param.name in seen or not param.name.isidentifier():
-            _wrong(f"`{name}` has two parameters `{param.name}`" if param.name in seen else f"{param.name!r} is not a name")
-        seen.add(param.name)
+        if param.kind not in KINDS:
+            _wrong(f"`{name}` has a parameter of unknown kind {param.kind!r}", hint=f"Known kinds: {', '.join(sorted(KINDS))}.")
+    for f in fields(attributes):
+        if f.default is MISSING and f.default_factory is MISSING and "param" not in f.metadata:
+            _wrong(
+                f"`{f.name}` of `{name}` is neither a parameter nor has a default", hint="Write `param(…)`, or what it is before `infer`."
+            )
 
 
-def _check_told(primitive: Primitive) -> None:
+def _check_told(primitive: Primitive[Any]) -> None:
     """What passes rely on is said, by the primitive itself or by a base whose name says it."""
     missing = [method for method in TOLD if not _gives(primitive, method)]
     if missing:
@@ -159,7 +174,7 @@ def _check_told(primitive: Primitive) -> None:
         _wrong(f"`{primitive.name}` says that it can be solved, and not how", hint="Give `solve` as well, or leave out `solvable`.")
 
 
-def _gives(primitive: Primitive, method: str) -> bool:
+def _gives(primitive: Primitive[Any], method: str) -> bool:
     return getattr(type(primitive), method) is not getattr(Primitive, method)
 
 

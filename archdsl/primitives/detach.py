@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from archdsl.graph.ir import Node, TensorType
+from typing import Any
+
+from archdsl.graph.ir import Attrs, Node, TensorType
 from archdsl.primitives.base import Primitive, Use
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.text import method
 from archdsl.primitives.traits import Elementwise, KeepsNothing
 
 
-class Detach(KeepsNothing, Elementwise):
+class Detach(KeepsNothing, Elementwise[Attrs]):
     """x -> x, as a constant for the backward pass."""
 
     name = "detach"
     doc = "The value itself; backward nothing passes. Rounds of a loop before it are run, not learned from."
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         return [use.types[0]]
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         return method(args[0], "detach")
 
 
-PRIMITIVES: tuple[Primitive, ...] = (Detach(),)
+PRIMITIVES: tuple[Primitive[Any], ...] = (Detach(),)

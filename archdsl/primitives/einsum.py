@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from string import ascii_letters
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Axis, Node, TensorType
+from archdsl.graph.ir import Axis, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import promoted
-from archdsl.primitives.base import Param, Primitive, Use
-from archdsl.primitives.patterns import Group, Side, refill, refuse, side, sides, sizes_given, spread, text_of
+from archdsl.primitives.base import Primitive, Use, param
+from archdsl.primitives.patterns import Group, PatternAttrs, Side, refill, refuse, side, sides, sizes_given, spread, text_of
 from archdsl.primitives.product import alike
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.traits import Pure
@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Einsum(Pure):
+@frozen
+class EinsumAttrs(PatternAttrs):
+    pattern: str = param("str", doc='for each input its axes, "->", the axes that stay: "t d, e d -> t e"')
+    terms: tuple[tuple[str, ...], ...] = ()  # the names of each input's axes
+    result: tuple[str, ...] = ()
+
+
+class Einsum(Pure[EinsumAttrs]):
     """Sums products over every axis that the right side leaves out. Named sizes (h=4) are checked."""
 
     name = "einsum"
     category = "weights"
     inputs = ("x",)
     variadic = True
-    params = (Param("pattern", "str", doc='for each input its axes, "->", the axes that stay: "t d, e d -> t e"'),)
+    attributes = EinsumAttrs
     open = True
     doc = "Products summed over the axes that the right side leaves out."
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[EinsumAttrs]) -> list[TensorType]:
         pattern = text_of(use)
         left, right = sides(use, pattern)
         reads = [side(use, pattern, text) for text in left.split(",")]
@@ -54,11 +61,11 @@ class Einsum(Pure):
             if name not in axes:
                 refuse(use, pattern, f"`{name}` is not in the pattern")
             use.same(axes[name].size, size, f'{name} in "{pattern}"')
-        use.attrs["terms"], use.attrs["result"] = tuple(map(tuple, terms)), tuple(result)
+        use.attrs = replace(use.attrs, terms=tuple(map(tuple, terms)), result=tuple(result))
         batched = any(t.batched for t in use.types)
         return [TensorType(tuple(axes[name] for name in result), promoted(t.kind for t in use.types), batched)]
 
-    def _bind(self, use: Use, pattern: str, names: list[str], given: TensorType, axes: dict[str, Axis]) -> None:
+    def _bind(self, use: Use[EinsumAttrs], pattern: str, names: list[str], given: TensorType, axes: dict[str, Axis]) -> None:
         for name, axis in zip(names, given.axes):
             known = axes.get(name)
             if known is None:
@@ -68,7 +75,7 @@ class Einsum(Pure):
             if axis.ragged and not known.ragged:
                 axes[name] = axis
 
-    def _check_output(self, use: Use, pattern: str, result: list[str], axes: dict[str, Axis], reads: list[Side]) -> None:
+    def _check_output(self, use: Use[EinsumAttrs], pattern: str, result: list[str], axes: dict[str, Axis], reads: list[Side]) -> None:
         if any(read.rest is not None for read in reads) and len({read.rest is None for read in reads}) == 2:
             if any(t.batched for t, read in zip(use.types, reads) if read.rest is None):
                 refuse(use, pattern, "`...` stands on some batched inputs only", "Write the axes out by name.")
@@ -78,21 +85,21 @@ class Einsum(Pure):
             if result.count(name) > 1:
                 refuse(use, pattern, f"the axis `{name}` occurs twice on the right")
 
-    def flops(self, node: Node) -> Size:
+    def flops(self, node: Node[EinsumAttrs]) -> Size:
         sizes: dict[str, Size] = {}
-        for term, value in zip(node.attrs["terms"], node.inputs):
+        for term, value in zip(node.attrs.terms, node.inputs):
             sizes.update(zip(term, value.type.sizes))
         total: Size = 1
         for size in sizes.values():
             total = total * size
-        summed = set(sizes) - set(node.attrs["result"])
+        summed = set(sizes) - set(node.attrs.result)
         return total * (len(node.inputs) if summed else len(node.inputs) - 1)
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
-        return SAME if node.attrs["terms"][index][axis] in node.attrs["result"] else everything("sums over the axis")
+    def time(self, node: Node[EinsumAttrs], index: int, axis: int) -> Reach:
+        return SAME if node.attrs.terms[index][axis] in node.attrs.result else everything("sums over the axis")
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
-        terms, result = node.attrs["terms"], node.attrs["result"]
+    def emit(self, node: Node[EinsumAttrs], args: list[str], e: Emitter) -> str:
+        terms, result = node.attrs.terms, node.attrs.result
         letters = _letters([name for term in terms for name in term])
         texts = []
         for term, value in zip(terms, node.inputs):
@@ -101,11 +108,11 @@ class Einsum(Pure):
         factors = [alike(text, value, node, e) for text, value in zip(args, node.inputs)]
         return f'torch.einsum("{",".join(texts)}->{right}", {", ".join(factors)})'
 
-    def moves(self, node: Node) -> Moves:
+    def moves(self, node: Node[EinsumAttrs]) -> Moves:
         return "before"
 
 
-def _plain(use: Use, pattern: str, groups: list[Group]) -> list[str]:
+def _plain(use: Use[Any], pattern: str, groups: list[Group]) -> list[str]:
     """Names only: brackets and 1 have no place in a contraction."""
     for group in groups:
         if len(group) != 1:
@@ -125,4 +132,4 @@ def _letters(names: list[str]) -> dict[str, str]:
     return found
 
 
-PRIMITIVES: tuple[Primitive, ...] = (Einsum(),)
+PRIMITIVES: tuple[Primitive[Any], ...] = (Einsum(),)

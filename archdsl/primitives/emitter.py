@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from archdsl.graph.ir import Axis, Kind
+    from archdsl.graph.ir import Axis, Instance, Kind
     from archdsl.graph.sizes import Size
 
 
@@ -27,7 +27,7 @@ class Emitter(Protocol):
         """Declares a generated top-level definition (class or function `name`), written once per module; returns the name to call it by.
 
         The same source asked for twice is one definition. If the name is taken by another source, the definition is renamed (`Golu2`) and the
-        new name returned; the source must therefore name itself only in its first line.
+        new name returned; the source must therefore name itself only in its first line. What it calls of the library is declared by `support`.
         """
         ...
 
@@ -57,8 +57,8 @@ class Emitter(Protocol):
         """step only: True if this axis is the one being decoded along (the tensor then holds only its new positions)."""
         ...
 
-    def module_source(self, name: str) -> str:
-        """Source of the nn.Module given as the module parameter `name` (unembed's `table`); its weights are reached as attributes."""
+    def module_source(self, instance: Instance) -> str:
+        """Source of the nn.Module given as a module parameter (unembed's `table`); its weights are reached as attributes."""
         ...
 
     @property

@@ -5,11 +5,11 @@ A primitive, because the factor is a weight that every training step changes wit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Init, Node, TensorType
+from archdsl.graph.ir import Attrs, Init, Node, TensorType, frozen
 from archdsl.primitives.axes import require_kind
-from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.base import Primitive, Use, param
 from archdsl.primitives.parameters import number, weight
 from archdsl.primitives.reach import Reach, everything
 from archdsl.primitives.text import call
@@ -19,32 +19,35 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Feedback(Uncounted):
+@frozen
+class FeedbackAttrs(Attrs):
+    target: float = param("number", doc="the mean that the factor steers to: it grows while the measured mean is below")
+    rate: float = param("number", 1.2, "by how much it changes at each step")
+    start: float = param("number", 1e-8, "where it begins")
+
+
+class Feedback(Uncounted[FeedbackAttrs]):
     """measured [..] -> a scalar: times `rate` after each training step whose mean was below the target, else divided by it."""
 
     name = "feedback"
     inputs = ("measured",)
-    params = (
-        Param("target", "number", doc="the mean that the factor steers to: it grows while the measured mean is below"),
-        Param("rate", "number", 1.2, "by how much it changes at each step"),
-        Param("start", "number", 1e-8, "where it begins"),
-    )
+    attributes = FeedbackAttrs
     doc = "A factor saved with the weights that grows while what it measures is below a target, and shrinks otherwise."
     source = "Wang et al., ReMoE, 2024 (the weight of a sparsity loss)"
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[FeedbackAttrs]) -> list[TensorType]:
         require_kind(use, 0, "float")
-        number(use, "rate", 1, above=True)
-        start = number(use, "start", 0, above=True)
+        number(use, "rate", use.args.rate, 1, above=True)
+        start = number(use, "start", use.args.start, 0, above=True)
         weight(use, "factor", (), Init("constant", (float(start),)), trainable=False)
         return [TensorType((), "float", batched=False)]
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
+    def time(self, node: Node[FeedbackAttrs], index: int, axis: int) -> Reach:
         return everything("averages over all positions")
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
-        target, rate = (repr(float(node.attrs[name])) for name in ("target", "rate"))
+    def emit(self, node: Node[FeedbackAttrs], args: list[str], e: Emitter) -> str:
+        target, rate = repr(float(node.attrs.target)), repr(float(node.attrs.rate))
         return call(e.support("steered"), e.weight("factor"), args[0], target, rate, e.training)
 
 
-PRIMITIVES: tuple[Primitive, ...] = (Feedback(),)
+PRIMITIVES: tuple[Primitive[Any], ...] = (Feedback(),)

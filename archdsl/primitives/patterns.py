@@ -6,19 +6,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
 
+from archdsl.graph.ir import Attrs, frozen
 from archdsl.graph.sizes import Poly, Size
-from archdsl.primitives.base import Use
+from archdsl.primitives.base import Use, param
 
 MAX_PATTERN = 400
 REST = "..."
 ONE = "1"
+P = TypeVar("P", bound="PatternAttrs")
 
 Group = tuple[str, ...]  # the names merged into one axis; () is an axis of size 1
 
 _TOKEN = re.compile(r"\s*(\.\.\.|…|[()]|[A-Za-z_]\w*|\d+)")
+
+
+@frozen
+class PatternAttrs(Attrs):
+    """`named` holds the sizes given by name."""
+
+    pattern: str = param("str")
+    named: dict[str, Size] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,14 +47,14 @@ class Side:
         return self.groups.index((REST,)) if (REST,) in self.groups else None
 
 
-def refuse(use: Use, pattern: str, why: str, hint: str = "") -> NoReturn:
+def refuse(use: Use[Any], pattern: str, why: str, hint: str = "") -> NoReturn:
     """Stops because a pattern cannot be read or is at odds with itself."""
     use.fail("AD0311", f'{use.primitive.name} cannot use the pattern "{pattern[:80]}"', why, hint=hint)
 
 
-def text_of(use: Use) -> str:
+def text_of(use: Use[P]) -> str:
     """The pattern argument, checked to be a string of sensible length."""
-    pattern = use.args["pattern"]
+    pattern: Any = use.args.pattern
     if not isinstance(pattern, str):
         use.fail("AD0311", f"{use.primitive.name} needs a pattern in quotes", "not a string", hint='For example "t (h c) -> h t c".')
     if len(pattern) > MAX_PATTERN:
@@ -52,16 +62,15 @@ def text_of(use: Use) -> str:
     return pattern
 
 
-def sizes_given(use: Use, pattern: str) -> dict[str, Size]:
+def sizes_given(use: Use[P], pattern: str) -> dict[str, Size]:
     """The named arguments that give sizes."""
-    named: dict[str, Size] = use.args.get("named") or {}
-    for name, size in named.items():
+    for name, size in use.args.named.items():
         if isinstance(size, bool) or not isinstance(size, (int, Poly)) or (isinstance(size, int) and size < 1):
             refuse(use, pattern, f"{name} = {size} is not a size", "Sizes are whole numbers of at least 1.")
-    return named
+    return use.args.named
 
 
-def sides(use: Use, pattern: str) -> tuple[str, str]:
+def sides(use: Use[Any], pattern: str) -> tuple[str, str]:
     """The text before and after the one arrow."""
     left, arrow, right = pattern.partition("->")
     if not arrow or "->" in right:
@@ -69,7 +78,7 @@ def sides(use: Use, pattern: str) -> tuple[str, str]:
     return left, right
 
 
-def side(use: Use, pattern: str, text: str) -> Side:
+def side(use: Use[Any], pattern: str, text: str) -> Side:
     """Reads one side. Names are unique within it, checked by the caller where that matters."""
     groups: list[Group] = []
     inside: list[str] | None = None
@@ -104,14 +113,14 @@ def side(use: Use, pattern: str, text: str) -> Side:
     return Side(tuple(groups))
 
 
-def unique(use: Use, pattern: str, read: Side) -> None:
+def unique(use: Use[Any], pattern: str, read: Side) -> None:
     """Requires every name to occur once on a side."""
     for name in read.names:
         if read.names.count(name) > 1:
             refuse(use, pattern, f"the axis `{name}` occurs twice on one side")
 
 
-def spread(use: Use, pattern: str, read: Side, rank: int) -> list[Group]:
+def spread(use: Use[Any], pattern: str, read: Side, rank: int) -> list[Group]:
     """The groups of an input of some rank, `...` replaced by names of its own (`..0`, `..1`)."""
     at = read.rest
     written = len(read.groups) - (at is not None)

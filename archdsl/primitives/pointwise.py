@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from archdsl.graph.expressions import call, const
 from archdsl.graph.functions import CALL, COMPARE, FUNCTIONS, NEGATE, POWER, PRODUCT, SUM, ScalarFunction
-from archdsl.graph.ir import Kind, Node, TensorType, Value
+from archdsl.graph.ir import Attrs, Kind, Node, TensorType, Value, frozen, replace
 from archdsl.graph.torch_text import exact_choice
 from archdsl.primitives import text as level
 from archdsl.primitives.axes import aligned, broadcast, fills, promoted
-from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.base import Primitive, Use, param
 from archdsl.primitives.text import atom, method, operand
 from archdsl.primitives.traits import Elementwise
 from archdsl.recurrence.complex_parts import Parts, parts_of, scalar_of_parts
@@ -39,28 +39,31 @@ def number(value: Any, e: Emitter) -> str:
     return repr(value) if isinstance(value, (bool, int)) else e.size(value)
 
 
-class Pointwise(Elementwise):
+@frozen
+class PointwiseAttrs(Attrs):
+    function: str = param("str", doc="a scalar function by name")
+    scalars: Any = param("any", None, "static operands by position")
+
+
+class Pointwise(Elementwise[PointwiseAttrs]):
     """One scalar function over values. attrs: function (a row of functions.py), scalars ({position: static operand})."""
 
     name = "pointwise"
     short = "y"
     variadic = True
-    params = (
-        Param("function", "str", doc="a scalar function by name"),
-        Param("scalars", "any", None, "static operands by position"),
-    )
+    attributes = PointwiseAttrs
     doc = "A scalar function applied entry by entry; shapes are equal, or one side is a scalar or a parameter over the last axes."
 
-    def infer(self, use: Use) -> list[TensorType]:
-        row = FUNCTIONS[use.args["function"]]
-        scalars: dict[int, Any] = use.args["scalars"] or {}
-        use.attrs["scalars"] = scalars
+    def infer(self, use: Use[PointwiseAttrs]) -> list[TensorType]:
+        row = FUNCTIONS[use.args.function]
+        scalars: dict[int, Any] = use.args.scalars or {}
+        use.attrs = replace(use.attrs, scalars=scalars)
         axes, batched = broadcast(use)
         types = iter(use.types)
         kinds: list[Kind] = [_scalar_kind(scalars[i]) if i in scalars else next(types).kind for i in range(row.arity)]
         return [TensorType(axes, self._kind(use, row, kinds), batched)]
 
-    def _kind(self, use: Use, row: ScalarFunction, kinds: list[Kind]) -> Kind:
+    def _kind(self, use: Use[PointwiseAttrs], row: ScalarFunction, kinds: list[Kind]) -> Kind:
         logical = kinds if row.takes == "bool" else kinds[:1] if row.takes == "where" else []
         for kind in logical:
             if kind != "bool":
@@ -76,13 +79,13 @@ class Pointwise(Elementwise):
         if row.result == "real" or (row.name == "abs" and given == "complex"):
             return "float"
         if row.name == "pow":  # of ints: an int only where no exponent is below zero
-            exponent = (use.args["scalars"] or {}).get(1)
+            exponent = (use.args.scalars or {}).get(1)
             return promoted((given, "int" if isinstance(exponent, int) and exponent >= 0 else "float"))
         return promoted((given, "int" if row.ints else "float"))
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
-        row = FUNCTIONS[node.attrs["function"]]
-        scalars: dict[int, Any] = node.attrs["scalars"]
+    def emit(self, node: Node[PointwiseAttrs], args: list[str], e: Emitter) -> str:
+        row = FUNCTIONS[node.attrs.function]
+        scalars: dict[int, Any] = node.attrs.scalars
         rank = node.outputs[0].type.rank
         texts, tensors = [], iter(zip(node.inputs, args))
         for i in range(row.arity):
@@ -96,12 +99,12 @@ class Pointwise(Elementwise):
             texts.append(method(text, "long") if value.type.kind == "bool" and _counts(row, node) else text)
         return _write(row, texts, set(scalars), node, e)
 
-    def solvable(self, node: Node, unknown: list[int]) -> bool:
-        return node.attrs["function"] in _SOLVED and len(unknown) == 1 and fills(node, unknown[0])
+    def solvable(self, node: Node[PointwiseAttrs], unknown: list[int]) -> bool:
+        return node.attrs.function in _SOLVED and len(unknown) == 1 and fills(node, unknown[0])
 
-    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
-        row, rank = FUNCTIONS[node.attrs["function"]], node.outputs[0].type.rank
-        scalars: dict[int, Any] = node.attrs["scalars"]
+    def solve(self, node: Node[PointwiseAttrs], unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+        row, rank = FUNCTIONS[node.attrs.function], node.outputs[0].type.rank
+        scalars: dict[int, Any] = node.attrs.scalars
         places = [i for i in range(row.arity) if i not in scalars]
         wanted = places[unknown[0]]
         known = {i: number(scalar, e) for i, scalar in scalars.items()}
@@ -110,17 +113,17 @@ class Pointwise(Elementwise):
         other = [operand(known[i], tight + 1) for i in range(row.arity) if i != wanted]
         return [template.format(operand(outs[0], tight), *other)]
 
-    def equations(self, node: Node, c: Converter) -> Definition:
-        shape, function = sizes_of(node.outputs[0]), node.attrs["function"]
-        scales = function in ("mul", "neg") or (function == "div" and 0 not in node.attrs["scalars"])  # what is zero stays zero
-        if scales and len(node.inputs) == 1 and (inner := c.known[id(node.inputs[0])]).diagonal:
+    def equations(self, node: Node[PointwiseAttrs], c: Converter) -> Definition:
+        shape, function = sizes_of(node.outputs[0]), node.attrs.function
+        scales = function in ("mul", "neg") or (function == "div" and 0 not in node.attrs.scalars)  # what is zero stays zero
+        if scales and len(node.inputs) == 1 and (inner := c.known[node.inputs[0]]).diagonal:
             return Definition(inner.shape, call(function, *_operands(node, const, lambda value: inner.body)), True)
         return Definition(shape, call(function, *_operands(node, const, lambda value: c.stretched(value, shape))))
 
-    def complex_equations(self, node: Node, c: Converter) -> list[Definition | Pair]:
+    def complex_equations(self, node: Node[PointwiseAttrs], c: Converter) -> list[Definition | Pair]:
         shape = sizes_of(node.outputs[0])
         operands: list[Parts] = _operands(node, lambda number: (const(number), None), lambda value: parts_of(c, value, shape))
-        re, im = scalar_of_parts(node.attrs["function"], operands, node)
+        re, im = scalar_of_parts(node.attrs.function, operands, node)
         return [Definition(shape, re) if im is None else Pair(Definition(shape, re), Definition(shape, im))]
 
 
@@ -134,9 +137,9 @@ _SOLVED = {
 }
 
 
-def _operands(node: Node, fixed: Callable[[complex], Any], varying: Callable[[Value], Any]) -> list[Any]:
+def _operands(node: Node[PointwiseAttrs], fixed: Callable[[complex], Any], varying: Callable[[Value], Any]) -> list[Any]:
     """What stands at each place of the function, for index notation: static numbers and values in their order."""
-    scalars: dict[int, Any] = node.attrs["scalars"]
+    scalars: dict[int, Any] = node.attrs.scalars
     values = iter(node.inputs)
     found = []
     for position in range(len(scalars) + len(node.inputs)):
@@ -154,7 +157,7 @@ def _scalar_kind(value: Any) -> Kind:
     return "bool" if isinstance(value, bool) else "float" if isinstance(value, float) else "int"
 
 
-def _counts(row: ScalarFunction, node: Node) -> bool:
+def _counts(row: ScalarFunction, node: Node[PointwiseAttrs]) -> bool:
     """True if bool operands must become numbers first: torch neither subtracts bools nor adds them up."""
     if row.takes != "number" or row.result == "bool":
         return False
@@ -166,7 +169,7 @@ def _single(value: Any) -> bool:
     return not isinstance(value, (int, float)) or not math.isfinite(value) or ctypes.c_float(value).value == value
 
 
-def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node, e: Emitter) -> str:
+def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node[PointwiseAttrs], e: Emitter) -> str:
     """The torch text, with the forms that torch wants where an operand is a plain number."""
     if row.name == "floordiv":
         whole = node.outputs[0].type.kind == "int"
@@ -181,7 +184,7 @@ def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node,
         (i,) = scalars
         texts[i] = f"torch.full_like({texts[1 - i]}, {texts[i]})"
     if row.name == "where" and scalars >= {1, 2} and node.outputs[0].type.kind == "float":
-        if exact_choice(node.attrs["scalars"][1], node.attrs["scalars"][2]):
+        if exact_choice(node.attrs.scalars[1], node.attrs.scalars[2]):
             return method(row.torch.format(*texts), "to", e.placement("float"))
         texts[2] = f"torch.full((), {texts[2]}, {e.placement('float')})"
     if row.level == CALL:
@@ -194,4 +197,4 @@ def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node,
     return row.torch.format(operand(texts[0], left), operand(texts[1], right))
 
 
-PRIMITIVES: tuple[Primitive, ...] = (Pointwise(),)
+PRIMITIVES: tuple[Primitive[Any], ...] = (Pointwise(),)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Axis, Node, TensorType, Value
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, Value
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import broadcast, heads_before, is_one, promoted
 from archdsl.primitives.base import Primitive, Use, elements, with_axes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUMS = "sums over the axis"
 
 
-def lead_axes(use: Use, a: tuple[Axis, ...], b: tuple[Axis, ...]) -> tuple[Axis, ...]:
+def lead_axes(use: Use[Any], a: tuple[Axis, ...], b: tuple[Axis, ...]) -> tuple[Axis, ...]:
     """Axes in front of those that a product works on: equal on both sides, 1 on one, or absent on one."""
     if not a or not b:
         return a or b
@@ -49,13 +49,13 @@ def padded(text: str, value: Value, own: int, lead: int) -> str:
     return f"{atom(text)}[..., {', '.join(['None'] * lead + [':'] * own)}]"
 
 
-def _numeric(use: Use) -> None:
+def _numeric(use: Use[Any]) -> None:
     for given in use.types:
         if given.kind == "bool":
             use.fail("AD0314", f"{use.primitive.name} needs numbers", f"this one is {given}")
 
 
-class Matmul(Pure):
+class Matmul(Pure[Attrs]):
     """`a @ b`: [.., n, k] @ [.., k, m]; [k] @ [.., k, m]; [.., n, k] @ [k]; [k] @ [k]."""
 
     name = "matmul"
@@ -65,7 +65,7 @@ class Matmul(Pure):
     inputs = ("a", "b")
     doc = "Matrix product over a's last and b's last but one axis; vectors stand for one row or column."
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         _numeric(use)
         a, b = use.rank(0, 1), use.rank(1, 1)
         inner = b.axes[-2] if b.rank > 1 else b.axes[-1]
@@ -74,7 +74,7 @@ class Matmul(Pure):
         axes = (*lead, *a.axes[-2:-1], *(b.axes[-1:] if b.rank > 1 else ()))
         return [TensorType(axes, promoted((a.kind, b.kind)), a.batched or b.batched)]
 
-    def flops(self, node: Node) -> Size:
+    def flops(self, node: Node[Attrs]) -> Size:
         a, b = (value.type for value in node.inputs)
         n, m = (a.axes[-2].size if a.rank > 1 else 1), (b.axes[-1].size if b.rank > 1 else 1)
         lead: Size = 1
@@ -83,17 +83,17 @@ class Matmul(Pure):
         diagonal = any(_diagonal(value) for value in node.inputs)
         return lead * n * m if diagonal else 2 * lead * n * a.axes[-1].size * m
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
+    def time(self, node: Node[Attrs], index: int, axis: int) -> Reach:
         inner = -1 if index == 0 or node.inputs[1].type.rank == 1 else -2
         return everything(SUMS) if axis == inner else SAME
 
-    def reads(self, node: Node) -> list[Value]:
+    def reads(self, node: Node[Attrs]) -> list[Value]:
         a, b = node.inputs
         if _diagonal(a):
             return [a.node.inputs[0], b]  # type: ignore[union-attr]
         return [a, b.node.inputs[0]] if _diagonal(b) else [a, b]  # type: ignore[union-attr]
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         a, b = node.inputs
         if _diagonal(a) or _diagonal(b):
             return _scaled(node, args)
@@ -116,12 +116,12 @@ class Matmul(Pure):
         product = f"{operand(left, MULTIPLY)} @ {operand(right, POWER)}"
         return method(product, "squeeze", "-2" if row else "-1") if row or column else product
 
-    def moves(self, node: Node) -> Moves:
+    def moves(self, node: Node[Attrs]) -> Moves:
         """For all times, `diag(a) @ S` would hold a matrix per time."""
         return "" if any(v.node is not None and v.node.op == "diag" for v in node.inputs) else "before"
 
-    def equations(self, node: Node, c: Converter) -> Definition:
-        a, b = (c.known[id(v)] for v in node.inputs)
+    def equations(self, node: Node[Attrs], c: Converter) -> Definition:
+        a, b = (c.known[v] for v in node.inputs)
         if a.diagonal and not b.diagonal:
             left = c.held(Definition(a.shape, a.body), "decay")
             right = c.held(b)
@@ -140,7 +140,7 @@ class Matmul(Pure):
         return c.whole(c.define(x * y, sizes_of(node.outputs[0]), name, sums=(("s", left.shape[-1]),)))
 
 
-def alike(text: str, value: Value, node: Node, e: Emitter) -> str:
+def alike(text: str, value: Value, node: Node[Any], e: Emitter) -> str:
     """A factor in the kind of the product: torch multiplies matrices of one dtype only."""
     kind = node.outputs[0].type.kind
     return text if value.type.kind == kind else method(text, "to", e.placement(kind))
@@ -150,7 +150,7 @@ def _diagonal(value: Value) -> bool:
     return value.node is not None and value.node.op == "diag" and value.type.rank == 2
 
 
-def _scaled(node: Node, args: list[str]) -> str:
+def _scaled(node: Node[Any], args: list[str]) -> str:
     """diag(a) @ S as rows scaled by a; S @ diag(a) as columns scaled: the n x n matrix is never made."""
     a, b = node.inputs
     left, right = args
@@ -167,7 +167,7 @@ def _scaled(node: Node, args: list[str]) -> str:
     return f"{operand(pair[0], MULTIPLY)} * {operand(pair[1], POWER)}"
 
 
-class Diag(Elementwise):
+class Diag(Elementwise[Attrs]):
     """[.., n] as the diagonal of a [.., n, n] matrix. `diag(a) @ S` does not build it."""
 
     name = "diag"
@@ -175,23 +175,23 @@ class Diag(Elementwise):
     inputs = ("a",)
     doc = "A vector as a diagonal matrix; products with it scale rows or columns."
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         given = use.rank(0, 1)
         last = given.axes[-1]
         return [with_axes(given, (*given.axes, Axis(last.size)))]
 
-    def saved(self, node: Node) -> Size:
+    def saved(self, node: Node[Attrs]) -> Size:
         return elements(node.inputs[0].type)
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         return f"torch.diag_embed({args[0]})"
 
-    def equations(self, node: Node, c: Converter) -> Definition:
-        inner = c.known[id(node.inputs[0])]
+    def equations(self, node: Node[Attrs], c: Converter) -> Definition:
+        inner = c.known[node.inputs[0]]
         return Definition(inner.shape, inner.body, True)
 
 
-class Outer(Pure):
+class Outer(Pure[Attrs]):
     """outer(a, b)[i, j] = a[i] * b[j] over the last axes; leading axes equal or absent."""
 
     name = "outer"
@@ -199,29 +199,29 @@ class Outer(Pure):
     inputs = ("a", "b")
     doc = "Outer product of the last axes: [.., n] and [.., m] to [.., n, m]."
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         a, b = use.rank(0, 1), use.rank(1, 1)
         lead = lead_axes(use, a.axes[:-1], b.axes[:-1])
         return [TensorType((*lead, a.axes[-1], b.axes[-1]), promoted((a.kind, b.kind)), a.batched or b.batched)]
 
-    def flops(self, node: Node) -> Size:
+    def flops(self, node: Node[Attrs]) -> Size:
         return elements(node.outputs[0].type)
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
+    def time(self, node: Node[Attrs], index: int, axis: int) -> Reach:
         return SAME
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         a, b = node.inputs
         lead = max(a.type.rank, b.type.rank) - 1
         left, right = padded(args[0], a, 1, lead), padded(args[1], b, 1, lead)
         return f"{atom(left)}[..., :, None] * {atom(right)}[..., None, :]"
 
-    def equations(self, node: Node, c: Converter) -> Definition:
+    def equations(self, node: Node[Attrs], c: Converter) -> Definition:
         a, b = (c.vector(v) for v in node.inputs)
         return Definition(sizes_of(node.outputs[0]), a.body * reindexed(b.body, {"i": "j"}))
 
 
-class Dot(Pure):
+class Dot(Pure[Attrs]):
     """dot(a, b): products of entries, summed over the last axis."""
 
     name = "dot"
@@ -229,26 +229,26 @@ class Dot(Pure):
     inputs = ("a", "b")
     doc = "Inner product over the last axis: [.., n] and [.., n] to [..]."
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         _numeric(use)
         a, b = use.rank(0, 1), use.rank(1, 1)
         use.same(a.axes[-1].size, b.axes[-1].size, "last axes")
         axes, batched = broadcast(use)
         return [TensorType(axes[:-1], promoted((a.kind, b.kind)), batched)]
 
-    def flops(self, node: Node) -> Size:
+    def flops(self, node: Node[Attrs]) -> Size:
         return 2 * max((elements(value.type) for value in node.inputs), key=lambda n: n if isinstance(n, int) else 0)
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
+    def time(self, node: Node[Attrs], index: int, axis: int) -> Reach:
         return everything(SUMS) if axis == -1 else SAME
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         return method(f"{operand(args[0], MULTIPLY)} * {operand(args[1], POWER)}", "sum", "-1")
 
-    def equations(self, node: Node, c: Converter) -> Definition:
+    def equations(self, node: Node[Attrs], c: Converter) -> Definition:
         a, b = (c.vector(v) for v in node.inputs)
         body = reindexed(a.body, {"i": "s"}) * reindexed(b.body, {"i": "s"})
         return c.whole(c.define(body, (), node.outputs[0].name or "d", sums=(("s", a.shape[0]),)))
 
 
-PRIMITIVES: tuple[Primitive, ...] = (Matmul(), Diag(), Outer(), Dot())
+PRIMITIVES: tuple[Primitive[Any], ...] = (Matmul(), Diag(), Outer(), Dot())

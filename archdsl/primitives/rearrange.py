@@ -5,13 +5,14 @@ Emitted as unflatten, transpose or movedim, and flatten on axes counted from the
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Axis, Node, TensorType
+from archdsl.graph.ir import Axis, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Size
 from archdsl.primitives.axes import is_one, lose_lengths
-from archdsl.primitives.base import Param, Primitive, Use, with_axes
-from archdsl.primitives.patterns import Group, Side, refill, refuse, side, sides, sizes_given, spread, text_of, unique
+from archdsl.primitives.base import Primitive, Use, param, with_axes
+from archdsl.primitives.patterns import Group, PatternAttrs, Side, refill, refuse, side, sides, sizes_given, spread, text_of, unique
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import call, method
 from archdsl.primitives.traits import KeepsNothing, Uncounted
@@ -24,10 +25,18 @@ if TYPE_CHECKING:
 Step = tuple[Any, ...]
 
 
-class Rearrange(KeepsNothing, Uncounted):
+@frozen
+class RearrangeAttrs(PatternAttrs):
+    pattern: str = param("str", doc="einops notation without the batch axis")
+    plan: tuple[Step, ...] = ()
+    back: tuple[Step, ...] | None = None  # the plan of the way back, where there is one
+    kept: list[int] = field(default_factory=list)  # input axes that go on in the output
+
+
+class Rearrange(KeepsNothing, Uncounted[RearrangeAttrs]):
     """`rearrange("t (h c) -> h t c", h=9)`; with `new` also axes that only the right side has (tile)."""
 
-    params = (Param("pattern", "str", doc="einops notation without the batch axis"),)
+    attributes = RearrangeAttrs
     open = True
 
     def __init__(self, name: str, new: bool, doc: str) -> None:
@@ -35,7 +44,7 @@ class Rearrange(KeepsNothing, Uncounted):
         self.short = "" if new else "y"
         self.source = "notation: einops (Rogozhnikov, ICLR 2022)"
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[RearrangeAttrs]) -> list[TensorType]:
         given, pattern = use.types[0], text_of(use)
         left, right = (side(use, pattern, text) for text in sides(use, pattern))
         unique(use, pattern, left)
@@ -48,16 +57,16 @@ class Rearrange(KeepsNothing, Uncounted):
         for group, axis in zip(before, given.axes):
             _solve(use, pattern, group, axis, named, known)
         out = [_merge(use, group, known) for group in after]
-        use.attrs["plan"] = _plan(before, after, known)
-        use.attrs["back"] = None if self.new else _plan(after, before, known)
-        use.attrs["kept"] = [i - given.rank for i, group in enumerate(before) if _survives(group, given.axes[i], known, out)]
+        back = None if self.new else _plan(after, before, known)
+        kept = [i - given.rank for i, group in enumerate(before) if _survives(group, given.axes[i], known, out)]
+        use.attrs = replace(use.attrs, plan=_plan(before, after, known), back=back, kept=kept)
         for group, axis in zip(before, given.axes):
             if len(group) > 1 and all(known[n].identity != axis.identity for n in group):
                 lose_lengths(use, axis)
         return [with_axes(given, tuple(out))]
 
-    def _names_agree(self, use: Use, pattern: str, left: Side, right: Side) -> None:
-        named = use.args.get("named") or {}
+    def _names_agree(self, use: Use[RearrangeAttrs], pattern: str, left: Side, right: Side) -> None:
+        named = use.args.named
         if (left.rest is None) != (right.rest is None):
             refuse(use, pattern, "`...` stands on one side only")
         for name in left.names:
@@ -72,26 +81,26 @@ class Rearrange(KeepsNothing, Uncounted):
             if name not in left.names and name not in right.names:
                 refuse(use, pattern, f"`{name}` is not in the pattern")
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
-        return SAME if axis in node.attrs["kept"] else everything("regroups positions along the axis")
+    def time(self, node: Node[RearrangeAttrs], index: int, axis: int) -> Reach:
+        return SAME if axis in node.attrs.kept else everything("regroups positions along the axis")
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[RearrangeAttrs], args: list[str], e: Emitter) -> str:
         text = args[0]
-        for step in node.attrs["plan"]:
+        for step in node.attrs.plan:
             text = _write(text, step, e)
         return text
 
-    def solvable(self, node: Node, unknown: list[int]) -> bool:
-        return node.attrs["back"] is not None
+    def solvable(self, node: Node[RearrangeAttrs], unknown: list[int]) -> bool:
+        return node.attrs.back is not None
 
-    def solve(self, node: Node, unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
+    def solve(self, node: Node[RearrangeAttrs], unknown: list[int], outs: list[str], args: list[str], e: Emitter) -> list[str]:
         text = outs[0]
-        for step in node.attrs["back"]:
+        for step in node.attrs.back or ():
             text = _write(text, step, e)
         return [text]
 
 
-def _solve(use: Use, pattern: str, group: Group, axis: Axis, named: dict[str, Size], known: dict[str, Axis]) -> None:
+def _solve(use: Use[Any], pattern: str, group: Group, axis: Axis, named: dict[str, Size], known: dict[str, Axis]) -> None:
     """Finds the sizes of the names that one input axis splits into; a name that is the whole axis takes its identity."""
     if not group:
         use.same(axis.size, 1, f'the axis written 1 in "{pattern}"')
@@ -118,7 +127,7 @@ def _solve(use: Use, pattern: str, group: Group, axis: Axis, named: dict[str, Si
         known[wide[0]] = axis
 
 
-def _merge(use: Use, group: Group, known: dict[str, Axis]) -> Axis:
+def _merge(use: Use[Any], group: Group, known: dict[str, Axis]) -> Axis:
     """The axis that several become; it is still the same one if the others have size 1."""
     parts = [known[name] for name in group]
     wide = [axis for axis in parts if not is_one(axis.size)]
@@ -202,7 +211,7 @@ def _sizes(sizes: tuple[Size, ...], e: Emitter) -> list[str]:
     return ["-1" if [i] == open_parts else e.size(size) for i, size in enumerate(sizes)]
 
 
-PRIMITIVES: tuple[Primitive, ...] = (
+PRIMITIVES: tuple[Primitive[Any], ...] = (
     Rearrange("rearrange", False, "Moves, splits and merges axes by a pattern."),
     Rearrange("tile", True, 'Like rearrange, with new axes on the right side along which entries repeat: "c -> c h w", h=4, w=4.'),
 )

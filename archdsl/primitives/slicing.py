@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Axis, Node, TensorType
+from archdsl.graph.ir import Attrs, Axis, Node, TensorType, frozen, replace
 from archdsl.graph.sizes import Poly, Size, decide_compare
 from archdsl.primitives.axes import lose_lengths
-from archdsl.primitives.base import Param, Primitive, Use, with_axes
+from archdsl.primitives.base import Primitive, Use, param, with_axes
 from archdsl.primitives.reach import SAME, Reach, everything
 from archdsl.primitives.text import atom, call, method
 from archdsl.primitives.traits import KeepsNothing, Uncounted
@@ -22,15 +22,20 @@ if TYPE_CHECKING:
 Entry = tuple[Any, ...]
 
 
-class Slice(KeepsNothing, Uncounted):
+@frozen
+class SliceAttrs(Attrs):
+    items: Any = param("any", doc="one item for each axis from the first; `..` stands for the rest")
+
+
+class Slice(KeepsNothing, Uncounted[SliceAttrs]):
     """attrs items: whole numbers (that entry, the axis goes), (start, stop) with None for an open end, Ellipsis, None (a new axis)."""
 
     name = "slice"
     parts = "each"
-    params = (Param("items", "any", doc="one item for each axis from the first; `..` stands for the rest"),)
+    attributes = SliceAttrs
     doc = "A part of a value by position. Negative positions count from the end."
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[SliceAttrs]) -> list[TensorType]:
         given = use.types[0]
         plan = self._plan(use, given)
         axes: list[Axis] = []
@@ -45,11 +50,11 @@ class Slice(KeepsNothing, Uncounted):
             elif entry[0] == "part":
                 lose_lengths(use, axis)
                 axes.append(Axis(entry[3]))
-        use.attrs["items"] = plan
+        use.attrs = replace(use.attrs, items=plan)
         return [with_axes(given, tuple(axes))]
 
-    def _plan(self, use: Use, given: TensorType) -> list[Entry]:
-        items = list(use.args["items"])
+    def _plan(self, use: Use[SliceAttrs], given: TensorType) -> list[Entry]:
+        items = list(use.args.items)
         used = sum(1 for item in items if item is not Ellipsis and item is not None)
         if items.count(Ellipsis) > 1:
             use.fail("AD0316", "an index has `..` for the other axes once", "it stands twice")
@@ -70,15 +75,15 @@ class Slice(KeepsNothing, Uncounted):
             position += 1
         return plan
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
-        entries = [entry for entry in node.attrs["items"] if entry[0] != "new"]
+    def time(self, node: Node[SliceAttrs], index: int, axis: int) -> Reach:
+        entries = [entry for entry in node.attrs.items if entry[0] != "new"]
         kind = entries[axis][0]
         if kind == "all":
             return SAME
         return everything("picks one position" if kind == "at" else "takes a part of the axis")
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
-        plan = node.attrs["items"]
+    def emit(self, node: Node[SliceAttrs], args: list[str], e: Emitter) -> str:
+        plan = node.attrs.items
         text, parts = args[0], []
         axes = sum(1 for entry in plan if entry[0] != "new")
         for entry in plan:
@@ -96,11 +101,11 @@ class Slice(KeepsNothing, Uncounted):
             return text
         return f"{atom(text)}[..., {', '.join(parts)}]"
 
-    def equations(self, node: Node, c: Converter) -> Definition:
-        source = c.held(c.known[id(node.inputs[0])], node.inputs[0].name or "t")
+    def equations(self, node: Node[SliceAttrs], c: Converter) -> Definition:
+        source = c.held(c.known[node.inputs[0]], node.inputs[0].name or "t")
         names: dict[str, str] = {}
         out = axis = 0
-        for kind, *ends in node.attrs["items"]:
+        for kind, *ends in node.attrs.items:
             if kind == "new":
                 out += 1
                 continue
@@ -125,7 +130,7 @@ def _is_position(item: Any) -> bool:
     return isinstance(item, Poly) or (isinstance(item, int) and not isinstance(item, bool))
 
 
-def _part(use: Use, given: TensorType, position: int, size: Size, item: Any) -> Entry:
+def _part(use: Use[Any], given: TensorType, position: int, size: Size, item: Any) -> Entry:
     """The plan entry of one item; checks that it lies within the axis as far as that is known."""
     where = f"axis {position} of {given}"
     if _is_position(item):
@@ -164,20 +169,20 @@ def _from_front(end: Size, size: Size) -> Size:
     return size + end if isinstance(end, int) and end < 0 else end
 
 
-class AtEnd(Uncounted):
+class AtEnd(Uncounted[Attrs]):
     """The first or the last real position along the first axis."""
 
     def __init__(self, name: str, doc: str) -> None:
         self.name, self.doc = name, doc
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         given = use.rank(0, 1)
         return [with_axes(given, given.axes[1:])]
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
+    def time(self, node: Node[Attrs], index: int, axis: int) -> Reach:
         return everything("picks one position") if axis == -node.inputs[0].type.rank else SAME
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         rank = node.inputs[0].type.rank
         lengths = e.lengths(node.inputs[0].type.axes[0])
         if self.name == "last" and lengths is not None:
@@ -185,7 +190,7 @@ class AtEnd(Uncounted):
         return f"{atom(args[0])}[..., {', '.join(['0' if self.name == 'first' else '-1', *[':'] * (rank - 1)])}]"
 
 
-PRIMITIVES: tuple[Primitive, ...] = (
+PRIMITIVES: tuple[Primitive[Any], ...] = (
     Slice(),
     AtEnd("first", "The first position along axis 0."),
     AtEnd("last", "The last real position along axis 0: each sequence's own where there are lengths."),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Node, TensorType
+from archdsl.graph.ir import Attrs, Node, TensorType
 from archdsl.graph.sizes import Size, floordiv
 from archdsl.primitives.axes import promoted, require_kind
 from archdsl.primitives.base import Primitive, Use, elements
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from archdsl.primitives.emitter import Emitter
 
 
-class Solve(Pure):
+class Solve(Pure[Attrs]):
     """a [.., n, n], b [.., n, m] -> [.., n, m]: the x with a @ x = b."""
 
     name = "solve"
     inputs = ("a", "b")
     doc = "The x with a @ x = b: the discretisation of a continuous system, say. solve(a, eye(n)) is the inverse."
 
-    def infer(self, use: Use) -> list[TensorType]:
+    def infer(self, use: Use[Attrs]) -> list[TensorType]:
         use.rank(0, 2)
         use.rank(1, 2)
         a, b = require_kind(use, 0, "float", "complex"), require_kind(use, 1, "float", "complex")
@@ -33,17 +33,17 @@ class Solve(Pure):
         lead = lead_axes(use, a.axes[:-2], b.axes[:-2])
         return [TensorType((*lead, *b.axes[-2:]), promoted((a.kind, b.kind)), a.batched or b.batched)]
 
-    def flops(self, node: Node) -> Size:
+    def flops(self, node: Node[Attrs]) -> Size:
         a, b = (value.type for value in node.inputs)
         n = a.axes[-1].size
         return floordiv(elements(a) * n * 2, 3) + 2 * elements(b) * n
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
+    def time(self, node: Node[Attrs], index: int, axis: int) -> Reach:
         return everything("solves over the axis") if axis == -2 or (index == 0 and axis == -1) else SAME
 
-    def emit(self, node: Node, args: list[str], e: Emitter) -> str:
+    def emit(self, node: Node[Attrs], args: list[str], e: Emitter) -> str:
         lead = max(value.type.rank for value in node.inputs) - 2
         return call("torch.linalg.solve", *(padded(text, value, 2, lead) for text, value in zip(args, node.inputs)))
 
 
-PRIMITIVES: tuple[Primitive, ...] = (Solve(),)
+PRIMITIVES: tuple[Primitive[Any], ...] = (Solve(),)

@@ -8,46 +8,48 @@
 
 from __future__ import annotations
 
-from archdsl.graph.ir import Node
+from typing import Any
+
+from archdsl.graph.ir import A, Node
 from archdsl.graph.sizes import Size
 from archdsl.primitives.base import Primitive, Slot, elements
 from archdsl.primitives.reach import SAME, Reach
 
 
-class Pure(Primitive):
+class Pure(Primitive[A]):
     """A function of its inputs that keeps its outputs for the backward pass. It still says `flops` and `time`."""
 
-    def saved(self, node: Node) -> Size:
+    def saved(self, node: Node[A]) -> Size:
         total: Size = 0
         for out in node.outputs:
             total = total + elements(out.type)
         return total
 
-    def slots(self, node: Node) -> list[Slot]:
+    def slots(self, node: Node[A]) -> list[Slot]:
         return []
 
-    def random(self, node: Node) -> bool:
+    def random(self, node: Node[A]) -> bool:
         return False
 
 
-class Uncounted(Pure):
+class Uncounted(Pure[A]):
     """Pure work without multiply-adds, as torch's own counter sees it. It still says `time`."""
 
-    def flops(self, node: Node) -> Size:
+    def flops(self, node: Node[A]) -> Size:
         return 0
 
 
-class Elementwise(Uncounted):
+class Elementwise(Uncounted[A]):
     """Each position of the output reads the same position of each input, along every axis that goes on in the output."""
 
-    def time(self, node: Node, index: int, axis: int) -> Reach:
+    def time(self, node: Node[A], index: int, axis: int) -> Reach:
         return SAME
 
 
-class KeepsNothing(Primitive):
+class KeepsNothing:
     """The backward pass needs none of the outputs."""
 
-    def saved(self, node: Node) -> Size:
+    def saved(self, node: Node[Any]) -> Size:
         return 0
 
 

@@ -21,16 +21,16 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 def scan_warnings(graph: Graph, primitives: Table) -> list[Diagnostic]:
     """What is doubtful about the scans of an architecture, once for each scan."""
-    uses: dict[int, list[tuple[Region, Node]]] = {}
+    uses: dict[Region, list[tuple[Region, Node]]] = {}
     regions = [region for _, region in graph.walk()]
     for region in regions:
         for node in region.nodes:
             if node.op in ("scan", "cell") and node.instance is not None and node.instance.region is not None:
-                uses.setdefault(id(node.instance.region), []).append((region, node))
+                uses.setdefault(node.instance.region, []).append((region, node))
     found: list[Diagnostic] = []
     for region in regions:
-        if region.kind == "scan" and id(region) in uses:
-            found += [d for d in _scan(region, uses[id(region)], primitives) if not any(_same(d, old) for old in found)]
+        if region.kind == "scan" and region in uses:
+            found += [d for d in _scan(region, uses[region], primitives) if not any(_same(d, old) for old in found)]
     return found
 
 
@@ -110,7 +110,7 @@ def _division(step: Step, group: Group) -> Iterator[Diagnostic]:
                 continue
             below = node.args[-1]
             low, high = bounds(below, known)
-            if not tensors(below) & stateful or low > 0 or high < 0 or (low, high, id(below)) in seen:
+            if not tensors(below) & stateful or low > 0 or high < 0 or (low, high, below) in seen:
                 continue
             yield Diagnostic(
                 "AD0711",

@@ -31,13 +31,13 @@ def each_part(c: Converter, node: Node, rule: Rule) -> list[Definition | Pair]:
 @contextmanager
 def _seen(c: Converter, values: Sequence[Value], parts: Sequence[int]) -> Iterator[None]:
     """For a while, each value is its real (0) or imaginary (1) part."""
-    kept = {id(v): c.known[id(v)] for v in values}
+    kept = {v: c.known[v] for v in values}
     for value, part in zip(values, parts):
-        whole = kept[id(value)]
+        whole = kept[value]
         if isinstance(whole, Pair):
-            c.known[id(value)] = whole.im if part else whole.re
+            c.known[value] = whole.im if part else whole.re
         elif part:
-            c.known[id(value)] = Definition(whole.shape, ZERO)
+            c.known[value] = Definition(whole.shape, ZERO)
     try:
         yield
     finally:
@@ -46,7 +46,7 @@ def _seen(c: Converter, values: Sequence[Value], parts: Sequence[int]) -> Iterat
 
 def product_of_parts(c: Converter, node: Node, rule: Rule) -> list[Definition | Pair]:
     """What a product of two inputs is: (a + ib)(c + id), leaving out what is real."""
-    complex_ = [isinstance(c.known[id(v)], Pair) for v in node.inputs]
+    complex_ = [isinstance(c.known[v], Pair) for v in node.inputs]
 
     def product(*parts: int) -> Definition | None:
         if any(part and not there for part, there in zip(parts, complex_)):
@@ -68,16 +68,16 @@ def product_of_parts(c: Converter, node: Node, rule: Rule) -> list[Definition | 
 
 def _hold(c: Converter, value: Value) -> None:
     """Parts are read more than once: worked out before."""
-    whole = c.known[id(value)]
+    whole = c.known[value]
     if isinstance(whole, Pair) and not (whole.re.diagonal or whole.im.diagonal):
-        c.known[id(value)] = Pair(c.held(whole.re, f"{value.name or 't'}_re"), c.held(whole.im, f"{value.name or 't'}_im"))
+        c.known[value] = Pair(c.held(whole.re, f"{value.name or 't'}_re"), c.held(whole.im, f"{value.name or 't'}_im"))
 
 
 def parts_of(c: Converter, value: Value, shape: tuple[int, ...]) -> Parts:
     """Both parts of a value as expressions of a result's axes."""
     _hold(c, value)
     found: list[Expr] = []
-    count = 2 if isinstance(c.known[id(value)], Pair) else 1
+    count = 2 if isinstance(c.known[value], Pair) else 1
     for part in range(count):
         with _seen(c, [value], [part]):
             found.append(c.stretched(value, shape))

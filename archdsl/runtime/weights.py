@@ -181,9 +181,23 @@ def _choose_map(source: Source, names: Mapping[str, Any], given: WeightMap | str
 
 
 def _beside(spec: Checked | None) -> list[Path]:
-    """The map beside each file the spec was read from: `my.arch` has `my.weights.yaml`."""
-    found = [Path(source.name).with_suffix(".weights.yaml") for source in (spec.graph.sources if spec else ())]
-    return [path for path in found if path.is_file()]
+    """The map beside each file the spec was read from: `my.arch` has `my.weights.yaml`. Raises AD0603 for a link that leads elsewhere."""
+    if spec is None:
+        return []
+    home = spec.namespace
+    files = [*([] if home.path else [Path(home.source.name)]), *home.files()]  # a text is named by who gave it
+    found = [path for file in files if os.path.isfile(path := file.with_suffix(".weights.yaml"))]
+    for path in found:
+        if not path.resolve().is_relative_to(path.parent.resolve()):
+            raise ArchError(
+                Diagnostic(
+                    "AD0603",
+                    f"the weight map `{path.name}` leads outside",
+                    note=f"{path} is a link to a place outside the folder of the spec.",
+                    hint="Copy the map beside the spec, or give it by hand: `map=…`.",
+                )
+            )
+    return found
 
 
 def _misfit(report: LoadReport, found: Plan, source: Source, map_: WeightMap | None) -> Diagnostic:

@@ -141,7 +141,8 @@ class ScanKernel:
         given = _common((*inputs, *weights, *states, like))
         work = _work(given)
         leads = [x.shape[: x.dim() - 1 - len(shape)] for x, shape in zip(inputs, shapes)]
-        lead = leads[0] if all(each == leads[0] for each in leads) else torch.broadcast_shapes(*leads)
+        all_leads = [*leads, *(s.shape[: s.dim() - len(shape)] for s, shape in zip(states, begins) if s is not None)]
+        lead = leads[0] if all(each == leads[0] for each in all_leads) else torch.broadcast_shapes(*all_leads)
         time = inputs[0].shape[len(leads[0])]
         n = math.prod(lead)
         flat = [x.to(work).expand(*lead, *x.shape[len(own) :]).reshape(n, time, *shape) for x, own, shape in zip(inputs, leads, shapes)]

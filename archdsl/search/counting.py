@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archdsl.search.tree import Decide, End, Enter, Grammar, Node, Outcome, Script, Unit, deep
+from archdsl.search.tree import Decide, End, Enter, Grammar, Node, Outcome, Script, Unit
+from archdsl.stack import Calls, unwound
 
 Counts = Mapping[Outcome, int]
 NOTHING: Counts = {}
@@ -31,14 +32,13 @@ class Counter:
         self._units: dict[tuple[Unit, int], Counts] = {}
         self._nodes: dict[tuple[Node, int], Counts] = {}
         self._alike: dict[tuple[Node, int, int], tuple[int, Counts]] = {}  # (node, option, budget) -> the option it is like, ways below
-        with deep():
-            self.total = self._unit(grammar.root, nesting)
-            if not self.exact:
-                self._probing = True
-                self._limit = grammar.runs + ROOM * limit
-                self._units.clear()
-                self._nodes.clear()
-                self.total = self._unit(grammar.root, nesting)
+        self.total = unwound(self._unit(grammar.root, nesting))
+        if not self.exact:
+            self._probing = True
+            self._limit = grammar.runs + ROOM * limit
+            self._units.clear()
+            self._nodes.clear()
+            self.total = unwound(self._unit(grammar.root, nesting))
 
     # ---- asking ----
 
@@ -73,56 +73,58 @@ class Counter:
 
     # ---- counting ----
 
-    def _unit(self, unit: Unit, budget: int) -> Counts:
+    def _unit(self, unit: Unit, budget: int) -> Calls[Counts]:
         key = (unit, budget)
         if key not in self._units:
             self._units[key] = NOTHING  # met again before it is counted: no finite way leads through here
-            self._units[key] = self._edge(unit, unit.top, "", (), budget) or NOTHING
+            self._units[key] = (yield self._edge(unit, unit.top, "", (), budget)) or NOTHING
         return self._units[key]
 
-    def _edge(self, unit: Unit, edges: dict[Any, Node], key: Any, script: Script, budget: int) -> Counts | None:
+    def _edge(self, unit: Unit, edges: dict[Any, Node], key: Any, script: Script, budget: int) -> Calls[Counts | None]:
         """Ways below an edge; None if there were no runs left to look."""
         if key not in edges and self.grammar.runs >= self._limit:
             self.exact = False
             return None
         node = self.grammar.step(unit, edges, key, script)
         if isinstance(node, (Decide, Enter)) and (node, budget) not in self._nodes:
-            self._nodes[node, budget] = self._node(unit, node, script, budget)
+            self._nodes[node, budget] = yield from self._node(unit, node, script, budget)
         return self._known(node, budget) if node is not None else NOTHING
 
-    def _node(self, unit: Unit, node: Decide | Enter, script: Script, budget: int) -> Counts:
+    def _node(self, unit: Unit, node: Decide | Enter, script: Script, budget: int) -> Calls[Counts]:
         total: dict[Outcome, int] = {}
         if isinstance(node, Decide):
-            for counts in self._options(unit, node, script, budget).values():
+            for counts in (yield from self._options(unit, node, script, budget)).values():
                 _add(total, counts, 1)
             return total
         left = below(node.unit, budget)
         if left < 0:
             return total
-        entered = self._unit(node.unit, left)
-        found = self._filled({o: self._edge(unit, node.edges, o, (*script, o), budget) for o in entered})
-        for outcome, counts in found.items():
+        entered: Counts = yield self._unit(node.unit, left)
+        found: dict[Any, Counts | None] = {}
+        for outcome in entered:
+            found[outcome] = yield self._edge(unit, node.edges, outcome, (*script, outcome), budget)
+        for outcome, counts in self._filled(found).items():
             _add(total, counts, entered[outcome])
         return total
 
-    def _options(self, unit: Unit, node: Decide, script: Script, budget: int) -> dict[Any, Counts]:
+    def _options(self, unit: Unit, node: Decide, script: Script, budget: int) -> Calls[dict[Any, Counts]]:
         found: dict[Any, Counts | None] = {}
         like: int | None = None
         for i in sorted(range(len(node.options)), key=lambda i: i != node.default):
             if self._probing and like is not None and self.grammar.runs < self._limit:
                 self.grammar.step(unit, node.edges, i, (*script, i))
                 known = found[like] or NOTHING
-                shape, end = self._shape(node.edges.get(i), budget)
-                other, usual = self._shape(node.edges.get(like), budget)
+                shape, end = yield from self._shape(node.edges.get(i), budget)
+                other, usual = yield from self._shape(node.edges.get(like), budget)
                 if shape == other and (end == usual or len(known) == 1):
                     found[i] = known if end == usual else {end: _size(known)}
                     self._alike[node, i, budget] = (like, found[i] or NOTHING)
                     continue
-            found[i] = self._edge(unit, node.edges, i, (*script, i), budget)
+            found[i] = yield self._edge(unit, node.edges, i, (*script, i), budget)
             like = i if like is None and found[i] else like
         return self._filled(found)
 
-    def _shape(self, node: Node | None, budget: int) -> tuple[list[Any], Outcome | None]:
+    def _shape(self, node: Node | None, budget: int) -> Calls[tuple[list[Any], Outcome | None]]:
         """What is met on the way on by defaults, and its outcome."""
         met: list[Any] = []
         while isinstance(node, (Decide, Enter)):
@@ -131,7 +133,7 @@ class Counter:
                 node = node.edges.get(node.default)
             else:
                 left = below(node.unit, budget)
-                met.append((node.path, _size(self._unit(node.unit, left)) if left >= 0 else 0))
+                met.append((node.path, _size((yield self._unit(node.unit, left))) if left >= 0 else 0))
                 node = node.edges.get(next(iter(node.unit.outcomes), None))
         met.append(type(node).__name__)
         return met, node.outcome if isinstance(node, End) else None

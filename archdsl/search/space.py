@@ -18,7 +18,7 @@ from archdsl.primitives.custom import load_wanted_plugins
 from archdsl.search.base import Choice, Count, Point, Rejected
 from archdsl.search.counting import Counter
 from archdsl.search.screening import ContractMissed, Screen, SpecCandidate
-from archdsl.search.tree import Dead, End, Grammar, deep
+from archdsl.search.tree import Dead, End, Grammar
 from archdsl.search.walk import DeadEnd, Walk
 
 NESTING = 6  # how deep blocks that contain themselves may nest
@@ -63,8 +63,7 @@ class SpecSpace:
         return elaborate(self.namespace, self.loader, self.name, self.overrides, session=session).graph.root
 
     def _check(self) -> None:
-        with deep():
-            self.grammar.likely(self.grammar.root)
+        self.grammar.likely(self.grammar.root)
         top = self.grammar.root.root
         if isinstance(top, Dead):
             raise ArchError(*top.problems)
@@ -113,9 +112,8 @@ class SpecSpace:
         """The next decision after those made. Raises ArchError for a path or option that is not there, Rejected where nothing fits."""
         walk, left = self.walk(), dict(made)
         try:
-            with deep():
-                while (choice := walk.choice()) is not None and choice.path in left:
-                    walk.take(self._option(choice, left.pop(choice.path)))
+            while (choice := walk.choice()) is not None and choice.path in left:
+                walk.take(self._option(choice, left.pop(choice.path)))
         except DeadEnd as end:
             raise Rejected(str(end)) from None
         if left:
@@ -142,19 +140,17 @@ class SpecSpace:
 
     def points(self) -> Iterator[dict[str, int]]:
         """Every point, in order of its choices."""
-        yield from self._below({})
-
-    def _below(self, made: dict[str, int]) -> Iterator[dict[str, int]]:
-        try:
-            choice = self.open(made)
-        except Rejected:
-            return
-        if choice is None:
-            yield made
-            return
-        for index in range(len(choice.options)):
-            if choice.weights is None or choice.weights[index]:
-                yield from self._below({**made, choice.path: index})
+        ahead: list[dict[str, int]] = [{}]
+        while ahead:
+            made = ahead.pop()
+            try:
+                choice = self.open(made)
+            except Rejected:
+                continue
+            if choice is None:
+                yield made
+            else:
+                ahead += [{**made, choice.path: index} for index in reversed(live(choice))]
 
     # ---- drawing ----
 
@@ -189,19 +185,18 @@ class SpecSpace:
         walk, left = self.walk(), dict(point)
         found = []
         try:
-            with deep():
-                while (choice := walk.choice()) is not None:
-                    if choice.path not in left:
-                        raise ArchError(
-                            Diagnostic(
-                                "AD1003",
-                                f"the decision `{choice.path}` is not made",
-                                note=f"Its options are {', '.join(choice.options)}.",
-                                hint="A point has an option for each decision that its earlier ones open.",
-                            )
+            while (choice := walk.choice()) is not None:
+                if choice.path not in left:
+                    raise ArchError(
+                        Diagnostic(
+                            "AD1003",
+                            f"the decision `{choice.path}` is not made",
+                            note=f"Its options are {', '.join(choice.options)}.",
+                            hint="A point has an option for each decision that its earlier ones open.",
                         )
-                    found.append(choice)
-                    walk.take(self._option(choice, left.pop(choice.path)))
+                    )
+                found.append(choice)
+                walk.take(self._option(choice, left.pop(choice.path)))
         except DeadEnd as end:
             raise Rejected(str(end)) from None
         if left:
@@ -223,9 +218,8 @@ class SpecSpace:
 
     def _entered(self, point: Point) -> list[tuple[str, int]]:
         walk = self.walk()
-        with deep():
-            while (choice := walk.choice()) is not None:
-                walk.take(point[choice.path])
+        while (choice := walk.choice()) is not None:
+            walk.take(point[choice.path])
         return walk.entered
 
     def _kept(self, wanted: Signed, rng: random.Random) -> dict[str, int]:
@@ -270,10 +264,9 @@ class SpecSpace:
         for _ in range(tries):
             walk, made = self.walk(), {}
             try:
-                with deep():
-                    while (choice := walk.choice()) is not None:
-                        made[choice.path] = pick(walk)
-                        walk.take(made[choice.path])
+                while (choice := walk.choice()) is not None:
+                    made[choice.path] = pick(walk)
+                    walk.take(made[choice.path])
                 return made
             except DeadEnd as end:
                 reason = str(end)

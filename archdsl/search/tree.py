@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Union
 
 from archdsl.diagnostics import ArchError, Collector, Diagnostic
-from archdsl.elaboration.body import Body, Bound, Demand, Session, elaborate_region, region_for
+from archdsl.elaboration.body import ROOM, Body, Bound, Demand, Session, elaborate_region, region_for
 from archdsl.elaboration.elaborate import decision_tree
 from archdsl.elaboration.kinds import Poison, type_key
 from archdsl.graph.ir import Region, Value
 from archdsl.graph.sizes import Facts
 from archdsl.language import syntax as ast
+from archdsl.stack import with_room
 
 OPENING = 2_000  # runs spent on finding one way through a unit
 
@@ -147,7 +147,8 @@ class Grammar:
         demand, session = unit.demand, self.session
         region = demand.region()
         session.building.append(region.name)
-        demand.fill(Body(session, region, demand.scope(), demand.body, (demand.call, *demand.body.via), None))
+        body = Body(session, region, demand.scope(), demand.body, (demand.call, *demand.body.via), None)
+        with_room(ROOM, lambda: demand.fill(body))
         session.collector.check()
         return region
 
@@ -164,25 +165,27 @@ class Grammar:
         if not unit.outcomes and not unit.opening:
             unit.opening, until = True, self.runs + OPENING
             try:
-                for _ in self.ways(unit, unit.top, "", ()):
+                for _ in self.ways(unit):
                     if unit.outcomes or self.runs > until:
                         break
             finally:
                 unit.opening = False
         return next(iter(unit.outcomes), None)
 
-    def ways(self, unit: Unit, edges: dict[Any, Node], key: Any, script: Script) -> Iterator[Node]:
-        """Every end of a unit's tree below an edge, defaults first; runs as it goes."""
-        node = self.step(unit, edges, key, script)
-        if isinstance(node, Decide):
-            for option in sorted(range(len(node.options)), key=lambda i: i != node.default):
-                yield from self.ways(unit, node.edges, option, (*script, option))
-        elif isinstance(node, Enter):
-            self.likely(node.unit)
-            for outcome in list(node.unit.outcomes):
-                yield from self.ways(unit, node.edges, outcome, (*script, outcome))
-        elif node is not None:
-            yield node
+    def ways(self, unit: Unit) -> Iterator[Node]:
+        """Every end of a unit's tree, defaults first; runs as it goes."""
+        ahead: list[tuple[dict[Any, Node], Any, Script]] = [(unit.top, "", ())]
+        while ahead:
+            edges, key, script = ahead.pop()
+            node = self.step(unit, edges, key, script)
+            if isinstance(node, Decide):
+                by_default = sorted(range(len(node.options)), key=lambda i: i != node.default)
+                ahead += [(node.edges, option, (*script, option)) for option in reversed(by_default)]
+            elif isinstance(node, Enter):
+                self.likely(node.unit)
+                ahead += [(node.edges, outcome, (*script, outcome)) for outcome in reversed(node.unit.outcomes)]
+            elif node is not None:
+                yield node
 
     def witness(self, unit: Unit, outcome: Outcome) -> dict[str, int]:
         """Decisions that lead a unit to an outcome."""
@@ -319,18 +322,3 @@ def in_order(options: Sequence[str]) -> bool:
         return False
     rising = [b > a for a, b in itertools.pairwise(numbers)]
     return len(numbers) > 1 and (all(rising) or not any(rising))
-
-
-@contextmanager
-def deep() -> Iterator[None]:
-    """Room for recursion over deep specs."""
-    import sys
-
-    from archdsl.elaboration.elaborate import RECURSION
-
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, RECURSION))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)

@@ -246,9 +246,9 @@ def difference(runs: list[Tensor]) -> float:
 @pytest.mark.slow
 def test_equal_seeds_give_equal_predictions_and_smooth_units_differ_less() -> None:
     assert difference([predictions("smelu", 0, 0, 20), predictions("smelu", 0, 0, 20)]) == 0
-    gaps = {use: difference([predictions(use, s, s, 200) for s in range(6)]) for use in ("relu", "smelu(1.0)")}
+    gaps = {use: difference([predictions(use, s, s, 400) for s in range(6)]) for use in ("relu", "smelu(1.0)")}
     print(gaps)
-    assert gaps["smelu(1.0)"] < 1.1 * gaps["relu"]
+    assert gaps["smelu(1.0)"] < gaps["relu"]  # about 0.7 times
 
 
 @pytest.mark.row("sau")

@@ -1,6 +1,7 @@
 """Scans that are given bools, whole numbers and floats of several widths, and what a model makes of them.
 
-Run as a script with TRITON_INTERPRET=1 it prints what Triton's kernels give: name -> [dtype, numbers] of each output and gradient, as JSON.
+Run as a script with TRITON_INTERPRET=1 it prints what Triton's kernels give: name -> [dtype, numbers] of each output and gradient, as JSON;
+of some steps in tests/recurrence/degenerate.py too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 import archdsl
+from tests.recurrence.degenerate import STEPS
 
 # name -> the scan, the model's inputs, the call
 CASES = {
@@ -62,11 +64,16 @@ CASES = {
         "in x: [T, 3]", "complex(x, x), x",
     ),
 }  # fmt: skip
+EDGE = ("delay", "swapped", "set to a weight", "nothing kept", "one next for two", "next of another", "complex")
 TIME = 6
 
 
+def case(name: str) -> tuple[str, str, str]:
+    return CASES[name] if name in CASES else (f"in x: [d]; {STEPS[name]}", "in x: [T, 3]", "x")
+
+
 def spec(name: str) -> Any:
-    scan, inputs, call = CASES[name]
+    scan, inputs, call = case(name)
     return archdsl.parse(f"scan s {{ {scan} }}\narch A {{ {inputs}; return s({call}) }}")
 
 
@@ -80,9 +87,10 @@ def given(name: str, dtype: torch.dtype) -> dict[str, Tensor]:
         "x": torch.randn(2, TIME, 3, dtype=torch.float64).to(dtype).requires_grad_(),
         "b": torch.tensor([[1, 2, 3], [4, 5, -6]]),
     }
-    if "bool[T]" in CASES[name][1]:
+    inputs = case(name)[1]
+    if "bool[T]" in inputs:
         made["r"] = made["r"][..., 0]
-    return {part.split()[1][:-1]: made[part.split()[1][:-1]] for part in CASES[name][1].split("; ")}
+    return {part.split()[1][:-1]: made[part.split()[1][:-1]] for part in inputs.split("; ")}
 
 
 def outputs(found: Any) -> list[Tensor]:
@@ -112,7 +120,7 @@ def through_triton() -> None:
 
     ScanKernel.run_form, ScanKernel._serves = run_form, lambda *_: False  # type: ignore[method-assign]
     report: dict[str, Any] = {}
-    for name in CASES:
+    for name in (*CASES, *EDGE):
         model = spec(name).build(dtype=torch.float64, seed=3)
         if getattr(model.s, "kernel", None) is not None:
             found, grads = outcome(model, given(name, torch.float64))

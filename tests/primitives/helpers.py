@@ -14,8 +14,8 @@ from archdsl.diagnostics import ArchError, Collector, Source, Span
 from archdsl.graph.ir import Axis, Kind, Node, Origin, Region, TensorType, Value
 from archdsl.graph.sizes import Facts, Poly, Size, source, symbol
 from archdsl.primitives import TABLE
-from archdsl.primitives.base import REQUIRED, Use
-from archdsl.primitives.library import FOLDERS
+from archdsl.primitives.base import Use
+from archdsl.primitives.library import shipped_files
 
 SPAN = Span(Source("test.arch", "x"), 0, 1)
 REGION = Region("test", "block", SPAN)
@@ -26,8 +26,8 @@ def support_functions() -> dict[str, Any]:
     import importlib
 
     found: dict[str, Any] = {}
-    for path in sorted(FOLDERS[0].glob("*.py")):
-        module = importlib.import_module(f"archdsl.primitives.support.{path.stem}")
+    for path in shipped_files():
+        module = importlib.import_module(f"archdsl.{path.parts[-3]}.support.{path.stem}")
         found.update({name: thing for name, thing in vars(module).items() if getattr(thing, "__module__", None) == module.__name__})
     return found
 
@@ -47,14 +47,12 @@ def value(*sizes: Any, kind: Kind = "float", batched: bool = True, ragged: Seque
     return Value(TensorType(tuple(axes), kind, batched), REGION)
 
 
-def check(primitive: str, *values: Value, facts: Facts | None = None, **args: Any) -> Node:
-    """The node that a use of a primitive makes. `named`, `weights`, `assumptions` and `collector` are kept on node.attrs["_use"]."""
+def check(primitive: str, *values: Value, facts: Facts | None = None, value_inputs: dict[str, int] | None = None, **args: Any) -> Node:
+    """The node that a use of a primitive makes. The use itself is kept in LAST."""
     p = TABLE[primitive]
-    complete = {param.name: param.default for param in p.params if param.default is not REQUIRED}
-    complete.update(args)
-    use = Use(p, complete, [v.type for v in values], Origin(SPAN), facts or Facts(), Collector(), [], {}, dict(complete), None)
+    use = Use(p, p.attributes(**args), [v.type for v in values], Origin(SPAN), facts or Facts(), Collector(), [], {})
     types = p.infer(use)
-    node = Node(primitive, list(values), use.attrs, [], Origin(SPAN), occurrence=primitive)
+    node = Node(primitive, list(values), use.attrs, [], Origin(SPAN), occurrence=primitive, value_inputs=value_inputs or {})
     node.outputs = [Value(t, REGION, node, None, i) for i, t in enumerate(types)]
     LAST[:] = [use]
     return node

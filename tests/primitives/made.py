@@ -27,8 +27,8 @@ class Emitter(FakeEmitter):
     def weight(self, name: str) -> str:
         return f"self.{name}" if name else "self"
 
-    def module_source(self, name: str) -> str:
-        return name
+    def module_source(self, instance: Instance) -> str:
+        return instance.name
 
     def placement(self, kind: Kind) -> str:
         return "device=None, " + super().placement(kind)

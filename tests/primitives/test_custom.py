@@ -16,9 +16,9 @@ import pytest
 
 import archdsl
 from archdsl.diagnostics import ArchError
-from archdsl.graph.ir import Node, TensorType
+from archdsl.graph.ir import Attrs, Node, TensorType, frozen
 from archdsl.primitives import TABLE, custom
-from archdsl.primitives.base import Param, Primitive, Use
+from archdsl.primitives.base import Param, Primitive, Use, param
 from archdsl.primitives.emitter import Emitter
 from archdsl.primitives.traits import Elementwise
 
@@ -31,6 +31,7 @@ def example() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up a module's names
     spec.loader.exec_module(module)
     return module
 
@@ -111,6 +112,20 @@ def make(**fields: Any) -> Primitive:
     return type("Made", (Twice,), fields)()
 
 
+@frozen
+class Odd(Attrs):
+    k: Any = param("tensor")
+
+
+@frozen
+class Unset(Attrs):
+    size: int
+
+
+class Bare(Attrs):
+    k: int = param("int")
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "the class": (Twice, "is a class"),
     "another object": (object(), "is not a primitive"),
@@ -121,8 +136,11 @@ WRONG: dict[str, tuple[Any, str]] = {
     "an odd name": (make(name="a b"), "can't be the name"),
     "no emit": (make(emit=Primitive.emit), "does not say `emit`"),
     "no infer": (make(infer=Primitive.infer), "does not say `infer`"),
-    "an unknown kind": (make(params=(Param("k", "tensor"),)), "unknown kind"),
-    "a parameter twice": (make(params=(Param("k", "int"), Param("k", "int"))), "two parameters"),
+    "an unknown kind": (make(attributes=Odd), "unknown kind"),
+    "a list of parameters": (make(params=(Param("k", "int"),)), "lists its parameters"),
+    "attributes that are no dataclass": (make(attributes=dict), "no class of their own"),
+    "attributes without the decorator": (make(attributes=Bare), "no class of their own"),
+    "an attribute without a value": (make(attributes=Unset), "neither a parameter nor has a default"),
 }
 
 

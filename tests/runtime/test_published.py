@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
+from safetensors.torch import save_file
 
 import archdsl
+from archdsl.cli.app import app
 from archdsl.diagnostics import ArchError
-from archdsl.runtime import save_weights
+from archdsl.graph.ir import Published
+from archdsl.runtime import find_published, save_weights
 
 INNER = "arch M {\n    in x: [T, 8]\n    return x -> linear(8)\n}\n"
 DIRECT = INNER + 'arch A {\n    in x: [T, 8]\n    f = pretrained(M, "NAME")\n    return f(x) -> linear(2)\n}\n'
@@ -60,6 +64,10 @@ def test_every_round_of_a_repeat_gets_them(tmp_path: Path) -> None:
         torch.testing.assert_close(value, wanted["linear.weight" if key.endswith("weight") else "linear.bias"], rtol=0, atol=0)
 
 
+def published(known: archdsl.Spec) -> Published:
+    return next(i.pretrained for _, i in known.instances if i.pretrained is not None)
+
+
 def outside(tmp_path: Path) -> list[str]:
     """Names that lead out of the folder of the spec, in every spelling."""
     far = tmp_path / "far" / "m.safetensors"
@@ -98,6 +106,66 @@ def test_a_wrong_name_lists_known_ones_only(tmp_path: Path) -> None:
         spec(tmp_path, "secret-plan.safetensors").build()
     told = str(refused.value)
     assert refused.value.diagnostics[0].code == "AD0806" and "smollm2-135m" in told and "secret-plans" not in told
+    assert refused.value.diagnostics[0].span.text == '"secret-plan.safetensors"'
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "a", "m.safetensors/a"])
+def test_a_name_that_no_file_can_have_is_told(tmp_path: Path, name: str) -> None:
+    weights(tmp_path / "m.safetensors")
+    with pytest.raises(ArchError, match="no pretrained weights are known"):
+        spec(tmp_path, name).build()
+    with pytest.raises(ArchError) as refused:
+        spec(tmp_path, "", f'import "{name}"\n{INNER}')
+    assert refused.value.diagnostics[0].code == "AD0601"
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+def test_the_tokenizer_beside_weights_stays_inside_too(tmp_path: Path, name: str) -> None:
+    home = tmp_path / "home"
+    weights(home / "m.safetensors")
+    (home / "unrelated").symlink_to(tmp_path)
+    assert find_published(published(spec(home, "m.safetensors"))) == home / "m.safetensors"
+    (home / name).symlink_to(tmp_path / "far")
+    with pytest.raises(ArchError, match="lead outside") as refused:
+        find_published(published(spec(home, "m.safetensors")))
+    assert refused.value.diagnostics[0].code == "AD0603" and refused.value.diagnostics[0].span is not None
+
+
+def test_generate_takes_no_tokenizer_above_the_spec(tmp_path: Path) -> None:
+    home = tmp_path / "step-1"  # above folders of that name lie the tokenizers of runs
+    weights(home / "m.safetensors")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    spec(home, "m.safetensors")
+    told = CliRunner().invoke(app, ["generate", str(home / "a.arch"), "--arch", "A", "text"])
+    assert told.exit_code == 2 and "AD0909" in told.output and str(tmp_path / "tokenizer.json") not in told.output
+
+
+def test_a_map_beside_the_spec_is_no_way_out(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a: secret: word\n")
+    home = tmp_path / "home"
+    (home / "far").mkdir(parents=True)
+    (home / "far" / "config.json").write_text('{"model_type": "tiny"}')
+    save_file({"w": torch.zeros(8, 8)}, home / "far" / "model.safetensors")
+    known = spec(home, "far")
+    (home / "a.weights.yaml").symlink_to(tmp_path / "secret")
+    with pytest.raises(ArchError, match="leads outside") as refused:
+        known.build()
+    assert "word" not in str(refused.value)
+
+
+def test_the_map_of_an_import_is_looked_up_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / "parts" / "published").mkdir(parents=True)
+    (home / "parts" / "published" / "config.json").write_text('{"model_type": "tiny"}')
+    save_file({"w": torch.ones(8, 8), "b": torch.ones(8)}, home / "parts" / "published" / "model.safetensors")
+    (home / "parts" / "m.arch").write_text(INNER)
+    rules = "huggingface: {architecture: tiny, weights: {linear.weight: w, linear.bias: b}}"
+    (home / "parts" / "m.weights.yaml").write_text(rules)
+    known = spec(home, "parts/published", 'import "parts/m.arch"\n' + DIRECT.removeprefix(INNER))
+    (tmp_path / "parts").mkdir()  # of the same name in the working folder
+    (tmp_path / "parts" / "m.weights.yaml").write_text(rules.replace("linear.weight: w", "linear.weight: v"))
+    monkeypatch.chdir(tmp_path)
+    assert known.build().f.linear.weight.eq(1).all()
 
 
 def test_a_text_has_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

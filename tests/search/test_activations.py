@@ -110,7 +110,7 @@ def test_the_space_holds_silu_and_the_published_finds(space, found):
     silu = archdsl.parse('import "std/activations.arch"\narch A(d = 4) {\n in x: [d]\n return x -> silu\n}\n')
     ours = space.candidate(space.point(left="identity", right="logistic", join="times"))
     assert ours.text() == "act found(x) = x * sigmoid(x)\n"
-    assert signature(ours.act) == signature(silu.graph.root.nodes[0].attrs["act"])
+    assert signature(ours.act) == signature(silu.graph.root.nodes[0].attrs.act)
     x = torch.linspace(-4, 4, 65, dtype=torch.float64).view(1, 1, 65)
     for candidate, truth in found.values():
         torch.testing.assert_close(network(candidate, 65)(x), truth(x), rtol=1e-12, atol=1e-12)
@@ -205,7 +205,7 @@ def test_every_function_of_one_unit(space):
     assert silu in {c.key for c in candidates}
     for candidate in candidates[::150]:  # what is written is what was measured
         spec = archdsl.parse(candidate.text() + "arch A(d = 4) {\n in x: [d]\n return x -> found\n}\n")
-        assert signature(spec.graph.root.nodes[0].attrs["act"]) == candidate.key
+        assert signature(spec.graph.root.nodes[0].attrs.act) == candidate.key
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "gp"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archdsl.analysis import cost
 from archdsl.analysis.matching import words
-from archdsl.graph.ir import Instance, Node, Region, TensorType
+from archdsl.graph.ir import Instance, Node, Region, TensorType, attributes
 from archdsl.graph.sizes import Poly
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Looks:
             weights = tuple((n, w.shape) for n, w in instance.weights.items())
             inner = instance.rounds or ([instance.region] if instance.region is not None else [])
             below = tuple(self.of(r) for r in inner)
-        told = tuple((k, str(v)) for k, v in sorted(node.attrs.items()) if isinstance(v, (int, float, str, bool, tuple, list, Poly)))
+        told = tuple((k, str(v)) for k, v in sorted(attributes(node).items()) if isinstance(v, (int, float, str, bool, tuple, list, Poly)))
         return (words(node), node.occurrence, shapes(o.type for o in node.outputs), told, weights, below, reads)
 
     def runs(self, rounds: list[Region]) -> list[tuple[int, int, Region]]:
@@ -93,7 +93,7 @@ def part_name(node: Node) -> str:
     """The name of the part a node uses: its instance, with the rounds taken of a repeat (`layers[0..11]`), or its occurrence."""
     if node.instance is None:
         return node.occurrence.replace("pointwise", words(node), 1) if node.op == "pointwise" else node.occurrence
-    indices = node.attrs.get("indices")
+    indices = attributes(node).get("indices")
     if indices is None or node.instance.rounds is None or list(indices) == list(range(len(node.instance.rounds))):
         return node.instance.name
     ordered = list(indices) == list(range(indices[0], indices[0] + len(indices)))
@@ -103,5 +103,6 @@ def part_name(node: Node) -> str:
 
 def unused(region: Region) -> list[Instance]:
     """Instances made here that no operation here uses: they are used further in, or through a depth program."""
-    direct = {id(node.instance) for node in region.nodes} | {id(n.attrs["otherwise"]) for n in region.nodes if n.attrs.get("otherwise")}
+    direct = {id(node.instance) for node in region.nodes}
+    direct |= {id(n.attrs["otherwise"]) for n in region.nodes if n.op == "train" and n.attrs["otherwise"]}
     return [i for i in region.instances.values() if id(i) not in direct]

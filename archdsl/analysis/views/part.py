@@ -13,7 +13,7 @@ from archdsl.analysis.usual import at_sizes, chosen_sizes
 from archdsl.analysis.views.figures import node_state, part_name, shapes, short, size_in_bytes
 from archdsl.analysis.views.table import what
 from archdsl.diagnostics import ArchError, Diagnostic, Span, suggestion
-from archdsl.graph.ir import Graph, Instance, Node, Region, Value, Weight
+from archdsl.graph.ir import Graph, Instance, Node, Region, Value, Weight, attributes
 from archdsl.primitives import TABLE as PRIMITIVES
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def explain_part(spec: Checked, path: str, sizes: Mapping[str, int] | None) -> s
         lines += ["", "Reads and gives"]
         lines += [f"  in   {_source(v)}: {v.type}" for v in node.inputs]
         lines += [f"  out  {shapes([o.type])}" for o in node.outputs]
-        lines += titled("Set to", [f"{k} = {v}" for k, v in node.attrs.items() if _plain(v)])
+        lines += titled("Set to", [f"{k} = {v}" for k, v in attributes(node).items() if _plain(v)])
     elif region is not None:
         lines += [
             "",

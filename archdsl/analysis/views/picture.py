@@ -15,6 +15,7 @@ from archdsl.analysis.views.figures import Looks, part_name, short
 from archdsl.analysis.views.table import what
 from archdsl.graph.ir import Graph, Instance, Node, Region, Value
 from archdsl.primitives import TABLE as PRIMITIVES
+from archdsl.primitives.patterns import PatternAttrs
 
 MAX_BOXES = 1500
 SIGNS = {
@@ -133,8 +134,7 @@ class _Builder:
         shared = instance is not None and self.uses.get(id(instance), 0) > 1 and self._weighty(instance)
         box = Box(f"b{self.count}", name, "", _category(node), shared)
         if node.op in ("pointwise", "matmul") and not node.borrowed:
-            function = str(node.attrs.get("function", node.op))
-            scalars = node.attrs.get("scalars") or {}
+            function, scalars = (node.attrs.function, node.attrs.scalars) if node.op == "pointwise" else (node.op, {})
             if function in SIGNS and not scalars:
                 box.sign = SIGNS[function]
             box.title, box.detail = _formula(function, scalars), ""
@@ -151,11 +151,11 @@ class _Builder:
         kind = what(node)
         if node.op in ("repeat", "loop"):
             kind = "one set of weights" if node.op == "loop" else "reversible" if node.attrs.get("reversible") else name
-        if isinstance(node.attrs.get("pattern"), str):
-            kind = node.attrs["pattern"].replace("->", "→")
+        if isinstance(node.attrs, PatternAttrs):
+            kind = node.attrs.pattern.replace("->", "→")
         said = [kind.removeprefix(f"{name}, ")] if kind not in (name, "pipe") else []
         if node.op == "attend":
-            said.append("causal" if node.attrs.get("causal") else "all positions")
+            said.append("causal" if node.attrs.causal else "all positions")
         n = self.costs.instance_parameters(node.instance) if node.instance is not None else 0
         return " · ".join([*said, short(n)] if n else said)
 

@@ -234,7 +234,7 @@ class Emitter:
     def forward(self) -> list[str]:
         every = self.plan.every
         out = [f"{self.variable(b)} = {self.load(b, f'b{k} + n * {self.elements(b)}')}" for k, b, _ in self.states()]
-        loop = ["if KEEP:", f"    if t % {every} == 0:"]
+        loop = ["if KEEP:", f"    if t % {every} == 0:"] if self.step.states else []
         for k, before, _ in self.states():
             at, size = self.local(before)
             loop.append(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from archdsl.graph.ir import Instance, Node, Region, Value
+from archdsl.graph.ir import Instance, Node, Region, Value, attributes
 from archdsl.search.depth.program import Damped, Item, Program, canonical
 
 _WRAPPERS = ("call", "loop", "repeat")
@@ -27,9 +27,9 @@ class Read:
 def read_program(root: Region) -> Read:
     """The program of an arch's root region. Raises NotAProgram."""
     reader = _Reader()
-    parts = [i for i, node in enumerate(root.nodes) if "through" in node.attrs]
+    parts = [i for i, node in enumerate(root.nodes) if node.through is not None]
     within = root.nodes[parts[0] : parts[-1] + 1] if parts else []
-    nodes = [node for node in within if "indices" in node.attrs or "through" not in node.attrs]
+    nodes = [node for node in within if "indices" in attributes(node) or node.through is None]
     items = reader.chain(nodes, None)[0]
     return Read(canonical(items), reader.stack)
 
@@ -42,7 +42,7 @@ class _Reader:
         """The items of nodes that hand on the carried values one after another, and the last values. values: what goes in, if known."""
         items: list[Item] = []
         for node in nodes:
-            taken = node.inputs[: node.attrs.get("carried", len(node.inputs))]
+            taken = node.inputs[: attributes(node).get("carried", len(node.inputs))]
             if values is not None and list(map(id, taken)) != list(map(id, values)):
                 raise NotAProgram("the layers do not stand in one chain")
             items += self.node(node)
@@ -50,7 +50,7 @@ class _Reader:
         return items, values
 
     def node(self, node: Node) -> list[Item]:
-        if "indices" in node.attrs:
+        if "indices" in attributes(node):
             if self.stack is not None and node.instance is not self.stack:
                 raise NotAProgram("it leads through more than one stack")
             self.stack = node.instance
