@@ -12,16 +12,19 @@ from archdsl.elaboration.kinds import DeclaredRecipe, Handed, Scope
 from archdsl.elaboration.statics import describe
 from archdsl.graph.acts import lower_act
 from archdsl.language import syntax as ast
+from archdsl.stack import with_room
+
+ROOM = 600  # calls that an act may need as it is written out, 100 operators and calls of acts inside each other
 
 
 def lower(body: Body, recipe: DeclaredRecipe, span: Span) -> Any:
     """The lowered form of an act with its static arguments; lowered once per distinct arguments."""
-    assert isinstance(recipe.decl, ast.ActDecl)
-    parameters = recipe.decl.parameters
+    decl = recipe.decl
+    assert isinstance(decl, ast.ActDecl)
     scope = Scope(recipe.namespace)
     child = Body(body.session, body.region, scope, body, body.via, body.decisions, body.path)
-    bind_parameters(child, recipe.name, parameters, recipe.args, set(), span)
-    arguments = {p.name: scope.local[p.name] for p in parameters}
+    bind_parameters(child, recipe.name, decl.parameters, recipe.args, set(), span)
+    arguments = {p.name: scope.local[p.name] for p in decl.parameters}
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
             body.fail("AD0233", f"`{name}` of {recipe.name} must be a number", span, describe(value))
@@ -33,17 +36,17 @@ def lower(body: Body, recipe: DeclaredRecipe, span: Span) -> Any:
 
         return resolve
 
-    learned = {x.name for x in recipe.decl.learned}
+    learned = {x.name for x in decl.learned}
     for name, value in recipe.options.items():
         if name in learned:
             if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
                 body.fail("AD0233", f"`{name}` of {recipe.name} begins with a number", span, describe(value))
             arguments[name] = value
-    key = ("act", recipe.decl, tuple(sorted(arguments.items())))
+    key = ("act", decl, tuple(sorted(arguments.items())))
     cache = body.session.lowered
     if key not in cache:
         try:
-            cache[key] = lower_act(recipe.decl, arguments, resolver(recipe.namespace))
+            cache[key] = with_room(ROOM, lambda: lower_act(decl, arguments, resolver(recipe.namespace)))
         except ArchError as error:
             raise ArchError(*(d.with_labels(Label(span, f"`{recipe.name}` is used here")) for d in error.diagnostics)) from None
     return cache[key]

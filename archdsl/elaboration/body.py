@@ -16,7 +16,7 @@ from archdsl.language.loader import Loader
 from archdsl.stack import with_room
 
 MAX_DEPTH = 96
-ROOM = 600  # calls that one region may need until it asks for the next: an expression as high as the language allows takes 3 for each step
+ROOM = 600  # calls that an expression may need, as high as the language allows: 3 for each of 160 steps, and what happens at its end
 MAX_NODES = 200_000
 MAX_ROUNDS = 4096
 MAX_VIA = 12

@@ -87,10 +87,12 @@ class Stage:
 
 @dataclass(eq=False)
 class PipeRecipe(Recipe):
+    """Stages in a row. A stage is no pipe itself: those of a pipe without a label stand in its place."""
+
     stages: list[Stage] = field(default_factory=list)
 
     def key(self) -> Hashable:
-        return ("pipe", tuple((s.label, freeze(s.module)) for s in self.stages))
+        return ("pipe", tuple((s.label, s.module.key()) for s in self.stages))
 
 
 @dataclass(eq=False)

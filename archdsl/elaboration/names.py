@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from archdsl.diagnostics import suggestion
 from archdsl.elaboration import statics
-from archdsl.elaboration.body import Body
+from archdsl.elaboration.body import ROOM, Body
 from archdsl.elaboration.dispatch import attribute_of, attributes, evaluate, evaluates
 from archdsl.elaboration.kinds import MISSING, POISON, Alias, DeclaredRecipe, FunctionRecipe, Poison, Pretrained, PrimitiveRecipe, Scope
 from archdsl.elaboration.library import where_declared
@@ -16,6 +16,7 @@ from archdsl.graph.functions import FUNCTIONS as SCALAR_FUNCTIONS
 from archdsl.language import syntax as ast
 from archdsl.primitives import TABLE as PRIMITIVES
 from archdsl.primitives.initialisers import TABLE as INITIALISERS
+from archdsl.stack import with_room
 
 
 @evaluates(ast.Name)
@@ -109,7 +110,7 @@ def _constant(body: Body, decl: ast.Constant, namespace: Any) -> Any:
     outer, decided, nodes = body.scope, len(body.region.decisions), body.session.nodes
     body.scope = Scope(namespace)
     try:
-        value = evaluate(body, decl.value)
+        value = with_room(ROOM, lambda: evaluate(body, decl.value))
     finally:
         body.scope = outer
         evaluating.discard(decl)

@@ -13,20 +13,24 @@ from archdsl.elaboration.statics import describe
 from archdsl.graph.ir import Region, Value
 from archdsl.language import syntax as ast
 
+MAX_STAGES = 65_536  # of a pipe, with those of the pipes it is made of
+
 
 @evaluates(ast.Pipe)
 def _pipe(body: Body, node: ast.Pipe) -> Any:
     current = evaluate(body, node.stages[0])
     stages: list[Stage] = []
     if not _is_values(current):
-        stages = [_stage(body, current, node.stages[0])]
+        stages += _stages(body, current, node.stages[0])
     for item in node.stages[1:]:
         if stages:
-            stages.append(_stage(body, evaluate(body, item), item))
+            stages += _stages(body, evaluate(body, item), item)
             continue
         current = _through(body, current, item)
     if not stages:
         return current
+    if len(stages) > MAX_STAGES:
+        body.fail("AD0404", "this pipe would be too long", node.span, f"{len(stages):,} stages; at most {MAX_STAGES:,}")
     return PipeRecipe("pipe", node.span, stages)
 
 
@@ -52,12 +56,14 @@ def _through(body: Body, current: Any, item: ast.Expr) -> Any:
     return apply(body, module, inputs, Application(item.span, label))
 
 
-def _stage(body: Body, thing: Any, node: ast.Expr) -> Stage:
+def _stages(body: Body, thing: Any, node: ast.Expr) -> list[Stage]:
     if isinstance(thing, LabelledRecipe):
-        return Stage(thing.label, thing.inner, node.span)
+        return [Stage(thing.label, thing.inner, node.span)]
+    if isinstance(thing, PipeRecipe):
+        return thing.stages
     if not isinstance(thing, Module):
         body.fail("AD0209", "a pipe leads from a value or a module into modules", node.span, f"this is {describe(thing)}")
-    return Stage(None, thing, node.span)
+    return [Stage(None, thing, node.span)]
 
 
 @evaluates(ast.Labelled)

@@ -35,6 +35,8 @@ HANDED = """
 block Down(n, inner) = if n == 0 then linear(8) else Down(n - 1, { inner -> relu })
 arch A { in x: [8]; return x -> Down(92, relu) }
 """
+ROW = "".join(f"c{i} = c{i + 1} + 0\n" for i in range(400))
+PIPES = "".join(f"m{i} = m{i + 1} -> linear(8)\n" for i in range(400))
 DEEP = {
     "1,000 different layers": (
         "arch A { in x: [8]; return x -> repeat i in 0..1000 { linear(8 + i) -> linear(8) } }",
@@ -45,6 +47,8 @@ DEEP = {
     "64 bodies": (f"arch A {{ in x: [8]; return x -> {'{ linear(8) -> ' * 62}linear(8){' }' * 62} }}", 63 * 72),
     "150 operators": (f"arch A {{ in x: [8]; return linear(8)(x) {'+ x ' * 150} }}", 72),
     "600 stages of a pretrained model": (PARTS, 600 * 72 + 72),
+    "a row of 400 constants": (f"{ROW}c400 = 8\narch A {{ in x: [8]; return x -> linear(c0) }}", 72),
+    "a row of 400 pipes": (f"{PIPES}m400 = relu\nblock Twice(f) = f -> f\narch A {{ in x: [8]; return x -> Twice(m0) }}", 400 * 72),
     "94 levels": (RECURSIVE % 93, 93 * 72),
     "94 levels of a module handed down": (HANDED, 72),
     "94 levels of high expressions": (HEAVY % 93, 0),
@@ -77,6 +81,16 @@ def test_a_stack_that_is_nearly_full_does_not_matter() -> None:
     namespace = loader.text(RECURSIVE % 93)
     done = below(sys.getrecursionlimit() - 150, lambda: elaborate(namespace, loader))
     assert done.graph.root.instances
+
+
+def test_an_act_of_acts_is_lowered_wherever_the_stack_stands() -> None:
+    acts = "".join(f"act a{i}(x) = sin(a{i + 1}(x))\n" for i in range(48)) + "act a48(x) = x\n"
+    high = f"{{ in x: [8]; return {'- ' * 150}a0(x) }}"
+    for levels in range(0, 30, 2):
+        nested = f"{'{ linear(8) -> ' * levels}High{' }' * levels}"
+        loader = Loader()
+        namespace = loader.text(f"{acts}block High {high}\narch A {{ in x: [8]; return x -> {nested} }}")
+        assert elaborate(namespace, loader).graph.root.nodes
 
 
 def test_endless_recursion_is_told_as_such() -> None:
