@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import linecache
 import sys
+import threading
 import types
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from archdsl.compiler.file import write
 from archdsl.compiler.names import camel
@@ -21,8 +24,19 @@ if TYPE_CHECKING:
 
     Fill = Callable[[nn.Module], set[str]]
 
-MAX_LOADED = 256  # a search compiles thousands of candidates; models already built live on when their module is forgotten
-_loaded: OrderedDict[str, types.ModuleType] = OrderedDict()
+RECENT = 32  # modules kept although no model built from them lives: a search compiles thousands of candidates
+
+
+@dataclass
+class _Loaded:
+    """A module, and the living models that `build` made from it."""
+
+    module: types.ModuleType
+    models: WeakSet[nn.Module] = field(default_factory=WeakSet)
+
+
+_loaded: OrderedDict[str, _Loaded] = OrderedDict()  # the latest used last
+_registering = threading.Lock()
 
 
 def compile_graph(graph: Graph, source: str | None = None) -> type[nn.Module]:
@@ -37,21 +51,30 @@ def load_source(text: str, title: str) -> types.ModuleType:
     """Runs emitted source as a module. Only text written by `emit` may come here."""
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     name, filename = f"archdsl_emitted.{title}_{digest}", f"<archdsl {title} {digest}>"
-    if name in _loaded:
+    known = _loaded.get(name)
+    if known is None:
+        module = types.ModuleType(name)
+        module.__file__ = filename
+        module.__loader__ = _Loader(text)  # type: ignore[assignment]
+        exec(compile(text, filename, "exec"), module.__dict__)
+        known = _Loaded(module)
+    with _registering:
+        if name not in _loaded:
+            sys.modules[name] = known.module
+            linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+        known = _loaded.setdefault(name, known)  # another thread may have been quicker
         _loaded.move_to_end(name)
-        return _loaded[name]
-    code = compile(text, filename, "exec")
-    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
-    module = types.ModuleType(name)
-    module.__file__ = filename
-    module.__loader__ = _Loader(text)  # type: ignore[assignment]
-    exec(code, module.__dict__)
-    sys.modules[name] = _loaded[name] = module
-    while len(_loaded) > MAX_LOADED:
-        old, dropped = _loaded.popitem(last=False)
-        sys.modules.pop(old, None)
-        linecache.cache.pop(str(dropped.__file__), None)
-    return module
+        _forget()
+    return known.module
+
+
+def _forget() -> None:
+    """Drops what was not used for long and has no living model; those that live need their module to be compiled or inspected."""
+    unused = [name for name, loaded in _loaded.items() if not loaded.models]
+    for name in unused[:-RECENT]:
+        module = _loaded.pop(name).module
+        sys.modules.pop(name, None)
+        linecache.cache.pop(str(module.__file__), None)
 
 
 class _Loader:
@@ -83,7 +106,10 @@ def build(
 
     text = write(graph) if source is None else source
     kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    model: Any = blank(compile_graph(graph, text), device, kind)
+    root = compile_graph(graph, text)
+    model: Any = blank(root, device, kind)
+    if known := _loaded.get(root.__module__):
+        known.models.add(model)
     initialise_all(model, seed, fill(model))
     model.spec_source = text
     return model

@@ -10,6 +10,8 @@ import ast
 import builtins
 from collections.abc import Iterable
 
+from archdsl.primitives.text import module_tree
+
 BUILTINS = frozenset(
     word
     for line in (
@@ -31,7 +33,7 @@ _WORDS = frozenset(dir(builtins)) - BUILTINS  # builtins stay what they are: an 
 
 def check(generated: str, support: Iterable[str]) -> None:
     """Raises ValueError if generated text reaches for anything it has no business with. support: names defined beside it."""
-    tree = ast.parse(generated)
+    tree = module_tree(generated)
     own = {n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)}
     used: set[str] = set()
     bound: set[str] = set()

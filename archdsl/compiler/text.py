@@ -9,6 +9,8 @@ import tokenize
 from collections.abc import Mapping, Set
 from functools import lru_cache
 
+from archdsl.primitives.text import expression_tree
+
 WIDTH = 140
 INDENT = "    "
 PLACE = "λ"  # begins a place for what is named later: no name of a spec and none of the writers' holds a letter beyond ASCII
@@ -19,7 +21,7 @@ _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 def parse(text: str) -> ast.expr:
     """The expression a text stands for. ValueError names the text if it is not one Python expression."""
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        return expression_tree(text.strip())
     except SyntaxError as error:
         raise ValueError(f"not a Python expression: {text!r}") from error
 
@@ -145,7 +147,7 @@ def _wrap(expression: str, indent: int, used: int, width: int, tail: str = "") -
     """Lines of an expression that begins at column `used` and is followed by `tail`; the first line has no indentation of its own."""
     if used + len(expression) + len(tail) <= width:
         return [expression + tail]
-    tree = ast.parse(expression, mode="eval").body
+    tree = expression_tree(expression)
     if isinstance(tree, ast.Call):
         call = _breakable(tree, width - used)
         return _wrap_call(call, indent, width, source(tree)[len(source(call)) :] + tail)

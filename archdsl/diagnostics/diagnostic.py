@@ -27,8 +27,7 @@ class Source:
         import bisect
 
         if not self._starts:
-            self._starts.append(0)
-            self._starts.extend(i + 1 for i, c in enumerate(self.text) if c == "\n")
+            self._starts[:] = [0, *(i + 1 for i, c in enumerate(self.text) if c == "\n")]  # at one stroke: other threads may be reading
         line = bisect.bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 

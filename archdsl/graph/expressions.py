@@ -7,6 +7,7 @@ Equal expressions are one object, so `is` compares them, a shared part is comput
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union
 from weakref import WeakValueDictionary
@@ -115,15 +116,17 @@ class Custom(Expr):
 Operand = Union[Expr, int, float, complex]
 
 _nodes: WeakValueDictionary[tuple[Any, ...], Expr] = WeakValueDictionary()
+_interning = threading.Lock()
 
 
 def _node(kind: type[Expr], key: tuple[Any, ...], **fields: Any) -> Any:
     found = _nodes.get(key)
     if found is None:
-        found = kind()
+        made = kind()
         for name, value in fields.items():
-            object.__setattr__(found, name, value)
-        _nodes[key] = found
+            object.__setattr__(made, name, value)
+        with _interning:  # another thread may have been quicker
+            found = _nodes.setdefault(key, made)
     return found
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from archdsl.diagnostics import ArchError, Diagnostic, Label, Source, Span, did_you_mean, suggestion
@@ -13,6 +15,9 @@ from archdsl.language.syntax import ActDecl, BlockDecl, Constant, Declaration, E
 from archdsl.share import share
 
 MAX_IMPORT_DEPTH = 32
+KEPT = 64  # parsed files that are kept for the next loader
+
+_reading = threading.RLock()  # a loader may be asked by several threads, and keeps which files are open
 
 
 @dataclass(eq=False)
@@ -65,18 +70,21 @@ class Loader:
         """Reads a file from disk (the user named it, so it may lie anywhere)."""
         given = Path(path)
         resolved = given.resolve()
-        if self.root is None:
-            self.root = self.library if resolved.is_relative_to(self.library) else resolved.parent
-        return self._load(resolved, str(given), None)
+        with _reading:
+            if self.root is None:
+                self.root = self.library if resolved.is_relative_to(self.library) else resolved.parent
+            return self._load(resolved, str(given), None)
 
     def text(self, text: str, name: str = "<text>") -> Namespace:
         """A spec given as text; imports are looked up in the root, if any, and the library."""
-        return self._namespace(Source(name, text), None)
+        with _reading:
+            return self._namespace(parse(Source(name, text)), None)
 
     def prelude(self) -> Namespace:
         """The activations of the standard library, which need no import."""
         if self._prelude is None:
-            self._prelude = self._load(self.library / "std" / "activations.arch", "std/activations.arch", None)
+            with _reading:
+                self._prelude = self._load(self.library / "std" / "activations.arch", "std/activations.arch", None)
         return self._prelude
 
     # ---- reading ----
@@ -100,16 +108,15 @@ class Loader:
             raise ArchError(Diagnostic("AD0602", "imports are nested too deeply", at, f"more than {MAX_IMPORT_DEPTH} files deep"))
         self.loading.append(path)
         try:
-            namespace = self._namespace(Source(shown, _read(path, shown, at)), path)
+            namespace = self._namespace(_parsed(shown, _read(path, shown, at)), path)
         finally:
             self.loading.pop()
         self.loaded[path] = namespace
         return namespace
 
-    def _namespace(self, source: Source, path: Path | None) -> Namespace:
-        self.sources.append(source)
-        file = _parse_cached(source, path)
-        namespace = Namespace(source, file, path)
+    def _namespace(self, file: File, path: Path | None) -> Namespace:
+        namespace = Namespace(file.span.source, file, path)
+        self.sources.append(namespace.source)
         problems: list[Diagnostic] = []
         for item in file.imports:
             try:
@@ -219,18 +226,10 @@ def _no_file(path: Path, shown: str) -> ArchError:
     )
 
 
-_parsed: dict[tuple[Path, int, int], tuple[Source, File]] = {}
-
-
-def _parse_cached(source: Source, path: Path | None) -> File:
-    """Library files are parsed once per process: declarations are never changed after parsing."""
-    if path is None:
-        return parse(source)
-    stat = path.stat()
-    key = (path, stat.st_mtime_ns, stat.st_size)
-    if key not in _parsed:
-        _parsed[key] = (source, parse(source))
-    return _parsed[key][1]
+@lru_cache(maxsize=KEPT)
+def _parsed(shown: str, text: str) -> File:
+    """A file's tree. Declarations are never changed after parsing, so that loaders may share them."""
+    return parse(Source(shown, text))
 
 
 def _declare(namespace: Namespace) -> list[Diagnostic]:

@@ -16,16 +16,21 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.graph.ir import Attrs
 from archdsl.primitives import TABLE, library
 from archdsl.primitives.base import TOLD, Primitive
+from archdsl.primitives.text import module_tree
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "archdsl.primitives"
 VARIABLE = "ARCHDSL_PLUGINS"
@@ -35,6 +40,7 @@ STRUCTURAL = frozenset(("call", "repeat", "loop", "route", "skip", "train", "sca
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _own: dict[str, Primitive[Any]] = {}
 _plugins: set[str] = set()
+_registering = threading.RLock()  # what is registered changes as a whole; a plugin registers while it is loaded
 
 
 def register_primitive(
@@ -46,23 +52,25 @@ def register_primitive(
     `e.support(name)`; its text is copied into emitted files, so these run with torch alone. Registering a name again replaces one's own
     primitive, never a built-in one. Raises ArchError AD0922 if the primitive or the file is not as it must be.
     """
-    _check(primitive)
-    if support_source_module is not None:
-        path = _source_file(primitive.name, support_source_module)
-        _check_support(primitive.name, path)
-        library.own[primitive.name] = path
-    else:
-        library.own.pop(primitive.name, None)
-    _own[primitive.name] = primitive
-    TABLE[primitive.name] = primitive
+    with _registering:
+        _check(primitive)
+        if support_source_module is not None:
+            path = _source_file(primitive.name, support_source_module)
+            _check_support(primitive.name, path)
+            library.own[primitive.name] = path
+        else:
+            library.own.pop(primitive.name, None)
+        _own[primitive.name] = primitive
+        TABLE[primitive.name] = primitive
     return primitive
 
 
 def unregister_primitive(name: str) -> None:
     """Forgets one's own primitive; unknown names are ignored."""
-    if _own.pop(name, None) is not None:
-        TABLE.pop(name, None)
-        library.own.pop(name, None)
+    with _registering:
+        if _own.pop(name, None) is not None:
+            TABLE.pop(name, None)
+            library.own.pop(name, None)
 
 
 def own_primitives() -> frozenset[str]:
@@ -81,23 +89,28 @@ def load_plugins(*wanted: str) -> list[str]:
     found = {point.name: point for point in entry_points(group=GROUP)}
     names = sorted(found) if "all" in wanted else list(wanted)
     made: list[str] = []
-    for name in names:
-        if name in _plugins:
-            continue
-        if name not in found:
-            hint = f"Installed: {', '.join(sorted(found))}." if found else "No installed package offers primitives."
-            raise ArchError(Diagnostic("AD0923", f"there is no plugin `{name}`", hint=hint))
-        before = set(_own)
-        try:
-            _add(found[name].load())
-        except ArchError:
-            raise
-        except Exception as error:
-            note = f"{type(error).__name__}: {error}"
-            raise ArchError(Diagnostic("AD0923", f"the plugin `{name}` could not be loaded", note=note)) from error
-        _plugins.add(name)
-        made += [n for n in _own if n not in before]
+    with _registering:
+        for name in names:
+            if name not in _plugins:
+                made += _loaded(name, found)
+                _plugins.add(name)
     return made
+
+
+def _loaded(name: str, found: Mapping[str, EntryPoint]) -> list[str]:
+    """The names of what a plugin registers."""
+    if name not in found:
+        hint = f"Installed: {', '.join(sorted(found))}." if found else "No installed package offers primitives."
+        raise ArchError(Diagnostic("AD0923", f"there is no plugin `{name}`", hint=hint))
+    before = set(_own)
+    try:
+        _add(found[name].load())
+    except ArchError:
+        raise
+    except Exception as error:
+        note = f"{type(error).__name__}: {error}"
+        raise ArchError(Diagnostic("AD0923", f"the plugin `{name}` could not be loaded", note=note)) from error
+    return [n for n in _own if n not in before]
 
 
 def load_wanted_plugins() -> None:
@@ -188,7 +201,7 @@ def _source_file(name: str, source: ModuleType | str | os.PathLike[str]) -> Path
 def _check_support(name: str, path: Path) -> None:
     """Syntax, and that no definition has the name of one that is there already."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = module_tree(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError) as error:
         _wrong(f"the support of `{name}` cannot be read", f"{path.name}: {error}")
     defined = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from archdsl.primitives.text import module_tree
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "primitives" / "support", _PACKAGE / "compiler" / "support")
 HEADER = (
@@ -39,7 +41,7 @@ def shipped_files() -> list[Path]:
 
 def own_files() -> tuple[Path, ...]:
     """The files of registered primitives, each once."""
-    return tuple(dict.fromkeys(own.values()))
+    return tuple(dict.fromkeys([*own.values()]))
 
 
 def files() -> list[Path]:
@@ -69,7 +71,7 @@ def _index(more: tuple[Path, ...]) -> dict[str, Piece]:
 
 
 def _pieces(text: str) -> list[Piece]:
-    tree = ast.parse(text)
+    tree = module_tree(text)
     lines = text.splitlines()
     imports: dict[str, str] = {}
     own: list[tuple[str, ast.stmt]] = []

@@ -1,8 +1,9 @@
-"""Putting pieces of Python source together: parentheses where they are needed, and only there."""
+"""Pieces of Python source: their trees, and how they are put together: parentheses where they are needed, and only there."""
 
 from __future__ import annotations
 
 import ast
+import threading
 from functools import lru_cache
 
 OR, AND, NOT, COMPARE, BIT_OR, BIT_AND, ADD, MULTIPLY, NEGATE, POWER, ATOM = range(11)
@@ -21,11 +22,25 @@ _OPERATORS: dict[type[ast.operator], int] = {
     ast.BitXor: BIT_OR,
 }
 
+_parsing = threading.RLock()  # CPython 3.11 and 3.12 count the depth of trees being made for all threads together, and fail where two make one
+
+
+def module_tree(text: str) -> ast.Module:
+    """The tree of a piece of Python source: `ast.parse`, which only one thread may be in. Raises SyntaxError."""
+    with _parsing:
+        return ast.parse(text)
+
+
+def expression_tree(text: str) -> ast.expr:
+    """The tree of one Python expression. Raises SyntaxError."""
+    with _parsing:
+        return ast.parse(text, mode="eval").body
+
 
 @lru_cache(maxsize=4096)
 def binding(text: str) -> int:
     """How tightly the outermost operator of a piece of source binds; ATOM for names, calls, subscripts and the like."""
-    node = ast.parse(text, mode="eval").body
+    node = expression_tree(text)
     if isinstance(node, ast.BinOp):
         return _OPERATORS.get(type(node.op), OR)
     if isinstance(node, ast.UnaryOp):

@@ -6,6 +6,7 @@ The pair of types below is all the rest of the package knows about tokenizers.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.runtime.gguf import GGUFFile
 from archdsl.runtime.huggingface import read_json
 
+_encoding = threading.Lock()  # how a tokenizer takes control tokens is its own setting, so that one text is encoded at a time
 _CONTROL, _USER_DEFINED = 3, 4  # kinds of entries in `tokenizer.ggml.token_type`
 _PIECES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # How each family cuts text before merging: a pattern, "bytes" (GPT-2's own pattern), or "digits" (the same after single digits).
@@ -49,8 +51,9 @@ class BPETokenizer:
         self.special: Mapping[str, int] = dict(special)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        self._inner.encode_special_tokens = not special
-        return list(self._inner.encode(text, add_special_tokens=False).ids)
+        with _encoding:
+            self._inner.encode_special_tokens = not special
+            return list(self._inner.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Iterable[int]) -> str:
         return str(self._inner.decode(list(tokens), skip_special_tokens=False))
