@@ -195,7 +195,7 @@ def test_partial_is_in_terms_of_the_arguments():
         (f.min(x, 6), "torch.clamp(x, max=6)"),
         (f.max(x, y), "torch.maximum(x, y)"),
         (f.where(f.gt(x, 0), 1, 0), "(x > 0).to(x.dtype)"),
-        (f.where(f.gt(x, 0), 2, 3), "torch.where(x > 0, x.new_full((), 2), 3)"),
+        (f.where(f.gt(x, 0), 2, 3), "torch.where(x > 0, 2, 3).to(x.dtype)"),
         (const(3), "torch.full_like(x, 3)"),
     ],
 )

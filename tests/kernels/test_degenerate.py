@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from archdsl.recurrence.explain import explain_scan
 from torch import Tensor
 
 import archdsl
 from archdsl.kernels import build
+from archdsl.scanning.explain import explain_scan
 from tests.recurrence.degenerate import STEPS, drawn
 from tests.recurrence.steps import difference
 

@@ -11,7 +11,7 @@ import pytest
 import archdsl
 from archdsl.analysis.views import explain
 from archdsl.analysis.views.picture import picture
-from archdsl.compiler.plan import row_wise
+from archdsl.compiler.plan import Plan
 from archdsl.diagnostics import ArchError, Diagnostic
 from archdsl.graph.ir import Node, TensorType
 from archdsl.primitives import TABLE, custom
@@ -184,7 +184,7 @@ def test_it_does_not_hide_in_the_body_of_a_skip() -> None:
 
     def alone(op: str) -> bool:
         graph = archdsl.parse(text.format(op)).graph
-        return row_wise(next(region for _, region in graph.walk() if region.name == "Body"))
+        return Plan(graph).row_wise(next(region for _, region in graph.walk() if region.name == "Body"))
 
     archdsl.register_primitive(reading(EARLIER))
     assert [alone("exp"), alone("own"), alone("cumsum")] == [True, False, False]

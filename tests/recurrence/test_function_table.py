@@ -11,6 +11,7 @@ from torch import Tensor
 
 import archdsl
 from archdsl.graph.functions import ScalarFunction
+from archdsl.primitives import TABLE
 from archdsl.recurrence.convert import convert
 from archdsl.recurrence.forms.plan import Setting
 from archdsl.recurrence.forms.program import Program
@@ -118,7 +119,7 @@ def test_each_step_is_of_its_class(kind: str) -> None:
 
 
 def step(kind: str) -> Step:
-    return convert(next(n for n in spec(kind).graph.root.nodes if n.op == "scan").instance.region).step
+    return convert(next(n for n in spec(kind).graph.root.nodes if n.op == "scan").instance.region, TABLE).step
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
