@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from archdsl.graph.ir import Graph, Node
+from archdsl.graph.ir import Graph, Node, attributes
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class Computed:
 
     def __init__(self, graph: Graph):
         nodes = [node for _, region in graph.walk() for node in region.nodes]
-        self.norms = [n for n in nodes if n.op in ("rmsnorm", "layernorm") and n.attrs["scale"]]  # those with weights of their own
+        self.norms = [n for n in nodes if n.op in ("rmsnorm", "layernorm") and n.attrs.scale]  # those with weights of their own
         self.rotary = [n for n in nodes if n.op == "rotary"]
         self.attends = [n for n in nodes if n.op == "attend"]
         self.acts = [n for n in nodes if n.op == "act"]
@@ -69,7 +69,7 @@ class Computed:
         if not _is_number(value):
             return False
         if key in ("sliding_window", "attention.sliding_window"):
-            return self._attends("window", value) and all(n.attrs["causal"] for n in self.attends)
+            return self._attends("window", value) and all(n.attrs.causal for n in self.attends)
         if key == "attn_logit_softcapping":
             return self._attends("softcap", value)
         if key in ("attention_multiplier", "attention.scale"):
@@ -87,20 +87,20 @@ class Computed:
         from archdsl.primitives.support.position import rotary_frequencies
 
         def divided(node: Node) -> bool:
-            size, base, cpu = _turned(node), float(node.attrs["base"]), torch.device("cpu")
+            size, base, cpu = _turned(node), float(node.attrs.base), torch.device("cpu")
             if not isinstance(size, int) or factors.shape != (size // 2,):
                 return False
-            found = rotary_frequencies(size, base, None, cpu) / rotary_frequencies(size, base, node.attrs["scaling"], cpu)
+            found = rotary_frequencies(size, base, None, cpu) / rotary_frequencies(size, base, node.attrs.scaling, cpu)
             return bool(torch.allclose(found, factors.float(), rtol=1e-3))
 
         return bool(self.rotary) and all(divided(node) for node in self.rotary)
 
     def _turns(self, scaling: tuple[Any, ...] | None) -> bool:
-        return scaling is not None and bool(self.rotary) and all(_equal(n.attrs["scaling"], scaling) for n in self.rotary)
+        return scaling is not None and bool(self.rotary) and all(_equal(n.attrs.scaling, scaling) for n in self.rotary)
 
     def _attends(self, name: str, value: float) -> bool:
         def own(node: Node) -> Any:
-            given = node.attrs[name]
+            given = attributes(node)[name]
             return _width(node) ** -0.5 if name == "scale" and given is None and isinstance(_width(node), int) else given
 
         return bool(self.attends) and all(_equal(own(node), value) for node in self.attends)
@@ -128,15 +128,15 @@ class Computed:
         for key in _ACTIVATIONS:
             value = settings.get(key)
             wanted = _ACTS.get(value) if isinstance(value, str) else None
-            names = [n.attrs["act"].name for n in self.acts]
+            names = [n.attrs.act.name for n in self.acts]
             if wanted and names and wanted not in names and set(names) <= set(_ACTS.values()):
                 yield Difference(f"{key} is {value}", self.acts[0], f"this is {names[0]}")
 
     def _direction(self, settings: Mapping[str, Any]) -> Iterator[Difference]:
         """Decoders that look ahead, and encoders that do not. Attention with a mask of its own may do either."""
-        if not self.attends or any(n.attrs["mask"] is not None for n in self.attends):
+        if not self.attends or any(n.attrs.mask is not None for n in self.attends):
             return
-        causal = [n.attrs["causal"] for n in self.attends]
+        causal = [n.attrs.causal for n in self.attends]
         if settings.get("is_decoder") is True and not any(causal):
             yield Difference("is_decoder is true", self.attends[0], "this also sees later positions")
         for key, both in (("attention.causal", False), ("use_bidirectional_attention", True)):
@@ -146,8 +146,8 @@ class Computed:
 
 def _first(key: str, settings: Mapping[str, Any], nodes: Sequence[Node], name: str, allowed: Sequence[float]) -> Iterator[Difference]:
     for node in nodes:
-        if not any(_equal(node.attrs[name], value) for value in allowed):
-            yield Difference(f"{key} is {settings[key]}", node, f"`{name}` of this {node.op} is {node.attrs[name]}")
+        if not any(_equal(attributes(node)[name], value) for value in allowed):
+            yield Difference(f"{key} is {settings[key]}", node, f"`{name}` of this {node.op} is {attributes(node)[name]}")
             return
 
 
@@ -169,7 +169,7 @@ def _scaling(rope: Any, settings: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _turned(node: Node) -> Any:
-    return _width(node) if node.attrs["turned"] is None else node.attrs["turned"]
+    return _width(node) if node.attrs.turned is None else node.attrs.turned
 
 
 def _width(node: Node) -> Any:
