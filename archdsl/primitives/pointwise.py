@@ -5,7 +5,6 @@ What a function is worth and how it is written stands in graph/functions.py; her
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -162,11 +161,6 @@ def _counts(row: ScalarFunction, node: Node[PointwiseAttrs]) -> bool:
     if row.takes != "number" or row.result == "bool":
         return False
     return row.name != "mul" or all(value.type.kind == "bool" for value in node.inputs)
-
-
-def _single(value: Any) -> bool:
-    """Whether float32 holds a number exactly: torch takes plain numbers in that where no tensor says otherwise."""
-    return not isinstance(value, (int, float)) or not math.isfinite(value) or ctypes.c_float(value).value == value
 
 
 def _write(row: ScalarFunction, texts: list[str], scalars: set[int], node: Node[PointwiseAttrs], e: Emitter) -> str:

@@ -59,7 +59,7 @@ def test_scans_in_triton_compile_for_a_gpu(tmp_path: Path) -> None:
 
 
 def said(*words: str, env: dict[str, str]) -> object:
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
